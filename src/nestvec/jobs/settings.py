@@ -1,0 +1,185 @@
+"""Every default of every job, in one place; nothing here imports an array library.
+
+The command line reads its defaults, and the Python functions theirs, from these records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, TypeVar
+
+from nestvec.errors import UserError
+
+Similarity = Literal["cosine", "dot", "l2"]
+
+SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot", "l2")
+SPLITS: tuple[str, ...] = ("none", "paragraphs")
+DEMO_OUT = "demo.nv"
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What of SRC is read, and how.
+
+    text_column, vector_column: names of columns; None takes the usual ones.
+    split: "paragraphs" makes one row a paragraph, "none" one a text.
+    queries, qrels: paths; where None, those beside SRC. qrels may also be a split's name.
+    demo: read the running Python's documentation strings instead of a SRC.
+    """
+
+    text_column: str | None = None
+    vector_column: str | None = None
+    split: str = "none"
+    queries: str | None = None
+    qrels: str | None = None
+    demo: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UserError(f"split must be one of {', '.join(SPLITS)}; got {self.split!r}.")
+
+
+@dataclass(frozen=True)
+class EmbedSettings(ReadSettings):
+    """How texts become vectors.
+
+    model: "minilm", a sentence-transformers name or folder, or a name the API knows.
+    query_prompt, doc_prompt: put before each text; None takes the model's own.
+    api: the address of an OpenAI-compatible server; dimensions: what to ask it for.
+    device: "auto", or a torch device.
+    """
+
+    model: str = "minilm"
+    query_prompt: str | None = None
+    doc_prompt: str | None = None
+    trust_remote_code: bool = False
+    api: str | None = None
+    dimensions: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(EmbedSettings):
+    """What is measured.
+
+    metric: the measure of quality, such as nDCG@10. similarity: how vectors compare.
+    spec: the nested code, or "auto". sample_queries: most queries made from the texts
+    themselves (titles, held-out rows); given queries are all used. seed: of every draw.
+    """
+
+    metric: str = "nDCG@10"
+    similarity: Similarity | None = None
+    spec: str = "auto"
+    sample_queries: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sample_queries < 4:
+            raise UserError(
+                f"sample_queries must be at least 4; got {self.sample_queries}. Try 1000."
+            )
+        if self.similarity is not None and self.similarity not in SIMILARITIES:
+            raise UserError(
+                f"similarity must be one of {', '.join(SIMILARITIES)}; got {self.similarity!r}."
+            )
+
+
+@dataclass(frozen=True)
+class ChooseSettings(EvaluateSettings):
+    """What is wished for.
+
+    keep: share of the full vectors' quality to keep, in (0, 1].
+    max_bytes: most bytes a vector, facts included; None sets no bound.
+    """
+
+    keep: float | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep is not None and not 0.0 < self.keep <= 1.0:
+            raise UserError(
+                f"keep must be a share above 0 and at most 1; got {self.keep:g}. Try 0.99."
+            )
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise UserError(f"max_bytes must be at least 1; got {self.max_bytes}. Try 48.")
+
+
+#: what is kept where neither keep nor max_bytes is given
+DEFAULT_KEEP = 0.99
+
+
+@dataclass(frozen=True)
+class BuildSettings(ChooseSettings):
+    """How a collection is built. store_vectors: keep the float16 vectors beside the codes."""
+
+    store_vectors: bool = True
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a codec is fitted on vectors alone."""
+
+    spec: str = "32xcb"
+    similarity: Similarity = "cosine"
+    beam: int = 8
+    seed: int = 0
+
+
+class ReadOptions(TypedDict, total=False):
+    """The fields of ReadSettings, as keyword arguments."""
+
+    text_column: str | None
+    vector_column: str | None
+    split: str
+    queries: str | None
+    qrels: str | None
+    demo: bool
+
+
+class EmbedOptions(ReadOptions, total=False):
+    """The fields of EmbedSettings, as keyword arguments."""
+
+    model: str
+    query_prompt: str | None
+    doc_prompt: str | None
+    trust_remote_code: bool
+    api: str | None
+    dimensions: int | None
+    device: str
+
+
+class EvaluateOptions(EmbedOptions, total=False):
+    """The fields of EvaluateSettings, as keyword arguments."""
+
+    metric: str
+    similarity: Similarity | None
+    spec: str
+    sample_queries: int
+    seed: int
+
+
+class ChooseOptions(EvaluateOptions, total=False):
+    """The fields of ChooseSettings, as keyword arguments."""
+
+    keep: float | None
+    max_bytes: int | None
+
+
+class BuildOptions(ChooseOptions, total=False):
+    """The fields of BuildSettings, as keyword arguments."""
+
+    store_vectors: bool
+
+
+S = TypeVar("S")
+
+
+def default(settings: type, name: str) -> Any:
+    """The default of one field of a settings record."""
+    for field in dataclasses.fields(settings):
+        if field.name == name:
+            return field.default
+    raise AttributeError(f"{settings.__name__} has no field {name!r}")
