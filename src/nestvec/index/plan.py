@@ -1,0 +1,222 @@
+"""The plan of a search: which bytes are read of which rows, as a value one can print and test.
+
+A plan is a chain of stages. The first reads every row, each later one only the rows that the
+stage before kept::
+
+    8B:2000,32B:200,raw:10    scan 8 code bytes of all rows, keep 2,000; and so on
+    128d:200,raw:10           the same over prefixes of the stored vectors
+
+The shape is the adaptive retrieval of Kusupati et al. 2022 (arXiv:2205.13147), section 4.3,
+with code bytes beside widths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+from nestvec.errors import UserError
+
+StageKind = Literal["bytes", "dims", "raw"]
+
+# Within a plan the kinds come in this order: each reads more of a row than the one before.
+_ORDER: dict[StageKind, int] = {"bytes": 0, "dims": 1, "raw": 2}
+_UNIT: dict[StageKind, str] = {"bytes": "B", "dims": "d", "raw": ""}
+_STAGE = re.compile(r"(?:(?P<amount>[1-9][0-9]*)(?P<unit>[Bd])|(?P<raw>raw)):(?P<keep>[1-9][0-9]*)")
+_EXAMPLE = "8B:2000,32B:200,raw:10"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a plan: read `amount` of each row, keep the best `keep`.
+
+    kind: "bytes" (amount code bytes), "dims" (amount leading coordinates of the stored
+    vector, renormalized) or "raw" (the whole stored vector; amount is 0).
+    """
+
+    kind: StageKind
+    amount: int
+    keep: int
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.keep}"
+
+    @property
+    def name(self) -> str:
+        """What is read, without the count: "8B", "128d" or "raw"."""
+        return "raw" if self.kind == "raw" else f"{self.amount}{_UNIT[self.kind]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A chain of stages with one text form; `str(Plan.parse(text)) == text`.
+
+    Raises UserError where stages do not read more and keep fewer from one to the next.
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UserError(f"a plan needs at least one stage; got none. Try {_EXAMPLE}.")
+        for stage in self.stages:
+            _check_stage(stage)
+        for before, after in pairwise(self.stages):
+            _check_order(self, before, after)
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """The plan that the text stands for.
+
+        Raises UserError where it does not parse, or names a kind of plan not yet offered.
+        """
+        compact = "".join(text.split())
+        _refuse_later_kinds(compact)
+        stages = []
+        for part in compact.split(","):
+            match = _STAGE.fullmatch(part)
+            if match is None:
+                raise UserError(
+                    "a plan is stages such as 8B:2000, 128d:200 or raw:10, joined by commas; "
+                    f"got {part!r} in {text!r}. Try {_EXAMPLE}."
+                )
+            keep = int(match["keep"])
+            if match["raw"]:
+                stages.append(Stage("raw", 0, keep))
+            else:
+                kind: StageKind = "bytes" if match["unit"] == "B" else "dims"
+                stages.append(Stage(kind, int(match["amount"]), keep))
+        return cls(tuple(stages))
+
+    def __str__(self) -> str:
+        return ",".join(str(stage) for stage in self.stages)
+
+    @property
+    def k(self) -> int:
+        """How many hits the plan gives: the last stage's count."""
+        return self.stages[-1].keep
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether a stage reads stored vectors."""
+        return any(stage.kind != "bytes" for stage in self.stages)
+
+    @property
+    def code_bytes(self) -> int:
+        """Leading bytes of the code that the plan reads at most."""
+        return max((s.amount for s in self.stages if s.kind == "bytes"), default=0)
+
+    def with_k(self, k: int) -> Plan:
+        """The same plan with k hits.
+
+        Raises UserError where k is below 1 or exceeds what the stage before keeps.
+        """
+        if k < 1:
+            raise UserError(f"the number of hits must be at least 1; got {k}.")
+        if len(self.stages) > 1 and k > self.stages[-2].keep:
+            before = self.stages[-2]
+            raise UserError(
+                f"the number of hits may not exceed what the stage before keeps; got {k} after "
+                f"{before}. Ask for at most {before.keep}, or keep more in that stage."
+            )
+        return Plan((*self.stages[:-1], replace(self.stages[-1], keep=k)))
+
+    def check(
+        self, *, code_bytes: int, level_ends: Sequence[int], dim: int, has_vectors: bool
+    ) -> None:
+        """Raise UserError where a collection of these sizes cannot run the plan.
+
+        code_bytes: bytes of the whole code; level_ends: the byte counts at which it may be cut;
+        dim: coordinates of the vectors; has_vectors: whether they are stored.
+        """
+        for stage in self.stages:
+            if stage.kind == "bytes":
+                _check_cut(stage, code_bytes, level_ends)
+            elif not has_vectors:
+                raise UserError(
+                    f"the stage {stage} reads stored vectors, and this collection keeps only "
+                    f"codes. Use a plan of B stages such as {code_bytes}B:{stage.keep}."
+                )
+            elif stage.amount > dim:
+                raise UserError(
+                    f"a stage may not read more coordinates than a vector has; got {stage} for "
+                    f"{dim}. Try raw:{stage.keep}."
+                )
+
+    def rows_read(self, rows: int) -> tuple[int, ...]:
+        """Rows that each stage reads in a collection of so many rows."""
+        counts = [rows]
+        for stage in self.stages[:-1]:
+            counts.append(min(counts[-1], stage.keep))
+        return tuple(counts)
+
+    def bytes_read(
+        self, *, rows: int, dim: int, metric: str, cuts: Sequence[int], vector_itemsize: int
+    ) -> tuple[int, ...]:
+        """Bytes that each stage reads, facts counted.
+
+        cuts: declared cuts, whose norm is one byte (any other cut's is a float32).
+        vector_itemsize: bytes of a stored coordinate. A code stage reads only the bytes beyond
+        the stage before; under dot and l2, stages short of raw read the length (float32) too.
+        """
+        length = 0 if metric == "cosine" else 4
+        counts = []
+        done = 0
+        for stage, scanned in zip(self.stages, self.rows_read(rows), strict=True):
+            if stage.kind == "bytes":
+                per_row = stage.amount - done + (1 if stage.amount in cuts else 4) + length
+                done = stage.amount
+            elif stage.kind == "dims":
+                per_row = stage.amount * vector_itemsize + length
+            else:
+                per_row = dim * vector_itemsize
+            counts.append(per_row * scanned)
+        return tuple(counts)
+
+
+def _check_stage(stage: Stage) -> None:
+    if stage.keep < 1 or stage.amount < (0 if stage.kind == "raw" else 1):
+        raise UserError(f"a stage's counts must be at least 1; got {stage}. Try {_EXAMPLE}.")
+
+
+def _check_order(plan: Plan, before: Stage, after: Stage) -> None:
+    rises = (_ORDER[before.kind], before.amount) < (_ORDER[after.kind], after.amount)
+    if not rises:
+        raise UserError(
+            "each stage must read more than the one before (B stages, then d stages, then raw, "
+            f"amounts rising); got {after} after {before} in {plan}. Try {_EXAMPLE}."
+        )
+    if after.keep > before.keep:
+        raise UserError(
+            f"a stage may not keep more than the one before; got {after} after {before} in "
+            f"{plan}. Try {after.name}:{before.keep}."
+        )
+
+
+def _check_cut(stage: Stage, code_bytes: int, level_ends: Sequence[int]) -> None:
+    if stage.amount > code_bytes:
+        raise UserError(
+            f"a plan may not ask for more bytes than the code has; got {stage} for a code of "
+            f"{code_bytes}. Try {code_bytes}B:{stage.keep}."
+        )
+    if stage.amount in level_ends:
+        return
+    below = [end for end in level_ends if end < stage.amount][-1:]
+    above = [end for end in level_ends if end > stage.amount][:1]
+    nearest = " or ".join(f"{end}B:{stage.keep}" for end in (*below, *above))
+    raise UserError(
+        f"a plan may cut the code only where a level ends; got {stage}, inside a level. "
+        f"Try {nearest}."
+    )
+
+
+def _refuse_later_kinds(compact: str) -> None:
+    if compact in ("auto", "exact") or compact.startswith("probe="):
+        name = compact.split(";")[0]
+        raise UserError(
+            f"this version has no plan {name!r}: write stages such as {_EXAMPLE}, or raw:10 to "
+            "rank every row by its stored vector."
+        )
