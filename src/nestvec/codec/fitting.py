@@ -1,0 +1,226 @@
+"""Fitting a codec on a sample: levels in turn, then the divisors; all of it without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.directions import directions, norms_and_cosines
+from nestvec.codec.facts import TOP, agreement, divisors, fit_exponent, top_rows
+from nestvec.codec.files import make_level
+from nestvec.codec.levels import F32, Fitting, Level
+from nestvec.codec.power import SpectralMap, second_moment
+from nestvec.codec.ranges import ByteRange
+from nestvec.codec.spec import LevelSpec
+from nestvec.errors import UserError
+from nestvec.progress import Progress, quiet
+
+POWERS = (0.0, -0.0625, -0.125, -0.1875, -0.25)
+# A codebook of K codewords is fitted on at least this many rows a codeword, or shrinks.
+_ROWS_A_CODEWORD = 16
+# Agreement is measured with this many held-out rows as queries, on this many others, at most.
+_QUERIES = 400
+_OTHERS = 10_000
+_POWER_CUTS = (4, 8)
+_POWER_ROWS = 8_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the fit of a codec depends on, apart from its levels."""
+
+    beam: int
+    power: float | str
+    seed: int
+    sample_rows: int
+    declared: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit gives; terms are the levels asked for, with fewer codewords where rows are few."""
+
+    terms: tuple[LevelSpec, ...]
+    levels: tuple[Level, ...]
+    map: SpectralMap
+    cuts: tuple[int, ...]
+    exponents: dict[int, float]
+    ranges: dict[int, ByteRange]
+    rows: int
+
+
+def fit_levels(
+    terms: tuple[LevelSpec, ...], vectors: NDArray[Any], settings: Settings, progress: Progress
+) -> Fitted:
+    """Fit levels on a sample of vectors (n, d).
+
+    Raises UserError where vectors are not 2-d, empty, or not finite or all zero in the sample.
+    """
+    sample = draw_sample(vectors, settings.sample_rows, settings.seed)
+    held, rows = hold_out(sample, settings.seed)
+    terms = tuple(shrink(term, len(rows)) for term in terms)
+    progress.start("fit", sum(_steps(term) for term in terms))
+    spectral = _choose_map(terms, rows, held, settings)
+    levels = _fit_in_turn(terms, spectral.forward(rows), settings, progress)
+    progress.finish()
+    cuts = declared_cuts(levels, settings.declared)
+    exponents, ranges = _fit_divisors(levels, spectral, rows, held, cuts)
+    return Fitted(terms, levels, spectral, cuts, exponents, ranges, len(rows))
+
+
+def draw_sample(vectors: NDArray[Any], rows: int, seed: int) -> F32:
+    """Directions (m, d) of at most `rows` rows of vectors (n, d), drawn by seed, in order."""
+    if vectors.ndim != 2 or len(vectors) == 0 or vectors.shape[1] == 0:
+        raise UserError(
+            f"a codec is fitted on vectors of shape (n, d), n and d at least 1; got shape "
+            f"{vectors.shape}; pass one row a vector."
+        )
+    if len(vectors) > rows:
+        picks = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:rows])
+        drawn = np.asarray(vectors[picks], np.float32)
+    else:
+        drawn = np.asarray(vectors, np.float32)
+    fine = np.isfinite(drawn).all(axis=1)
+    if not fine.all():
+        raise UserError(
+            f"vectors must be finite; got NaN or infinity in {int((~fine).sum())} of "
+            f"{len(fine)} sampled rows; remove those rows."
+        )
+    unit = directions(drawn)
+    present = np.any(unit != 0, axis=1)
+    if not present.any():
+        raise UserError("vectors must not all be zero; got only zeros; check what made them.")
+    return unit[present]
+
+
+def hold_out(sample: F32, seed: int) -> tuple[F32, F32]:
+    """Rows (q, d) kept as queries to calibrate with, and the rest (m, d) to fit on.
+
+    Up to 400 of the rows, a tenth at most; where there are under 200 rows, none are kept.
+    """
+    count = min(_QUERIES, len(sample) // 10)
+    if len(sample) < 200:
+        return sample[:0], sample
+    order = np.random.default_rng(seed + 1).permutation(len(sample))
+    return sample[np.sort(order[:count])], sample[np.sort(order[count:])]
+
+
+def shrink(term: LevelSpec, rows: int) -> LevelSpec:
+    """The term with fewer codewords where there are under 16 rows for each; 2 at least."""
+    if term.kind != "cb":
+        return term
+    codewords = term.codewords
+    while codewords > 2 and codewords * _ROWS_A_CODEWORD > rows:
+        codewords //= 2
+    if codewords == term.codewords:
+        return term
+    # 16 is written two a byte: stepping over it keeps a byte one codebook, as was asked for.
+    if codewords == 16 and term.codewords > 16:
+        codewords = 8
+    return LevelSpec("cb", term.amount, codewords)
+
+
+def declared_cuts(levels: tuple[Level, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The wanted cuts that are ends of levels, and the end of the code."""
+    ends, start = [], 0
+    for level in levels:
+        ends.extend(start + end for end in level.ends)
+        start += level.bytes
+    return tuple(sorted({cut for cut in wanted if cut in ends} | {start}))
+
+
+def _steps(term: LevelSpec) -> int:
+    return term.amount * (2 if term.codewords == 16 else 1) if term.kind == "cb" else 1
+
+
+def _fit_in_turn(
+    terms: tuple[LevelSpec, ...], rows: F32, settings: Settings, progress: Progress
+) -> tuple[Level, ...]:
+    rest = np.array(rows, dtype=np.float32, order="C")
+    levels: list[Level] = []
+    start = 0
+    for i, term in enumerate(terms):
+        level = make_level(term, rest.shape[1])
+        inside = [cut - start for cut in settings.declared]
+        weights = tuple(float(b in inside) for b in range(1, level.bytes + 1))
+        level.fit(rest, Fitting(settings.beam, weights, settings.seed * 31 + i, progress))
+        if i + 1 < len(terms):
+            decoded = np.zeros_like(rest)
+            level.add_decoded(decoded, level.encode(rest), 0, level.bytes)
+            rest -= decoded
+        levels.append(level)
+        start += level.bytes
+    return tuple(levels)
+
+
+def _choose_map(
+    terms: tuple[LevelSpec, ...], rows: F32, held: F32, settings: Settings
+) -> SpectralMap:
+    moment = second_moment(rows)
+    if not isinstance(settings.power, str):
+        return SpectralMap.fitted(moment, float(settings.power))
+    if terms[0].kind != "cb" or len(held) < 20 or terms[0].codewords < 256:
+        return SpectralMap(0.0)
+    return SpectralMap.fitted(moment, fit_power(rows, held, moment, settings))
+
+
+def fit_power(rows: F32, held: F32, moment: NDArray[np.float64], settings: Settings) -> float:
+    """The exponent of POWERS whose 4- and 8-byte codes agree best with exact search.
+
+    rows (m, d) are coded by 8 codebooks fitted on at most 8,000 of them; held (q, d) are the
+    queries: the share of their exact ten nearest rows found, R@10, averaged over both cuts.
+    """
+    few = rows[:: max(1, len(rows) // _POWER_ROWS)][:_POWER_ROWS]
+    exact = top_rows(held @ few.T, min(TOP, len(few)))
+    narrow = Settings(settings.beam, 0.0, settings.seed, len(few), _POWER_CUTS)
+    term = shrink(LevelSpec("cb", max(_POWER_CUTS), 256), len(few))
+    found = []
+    for power in POWERS:
+        spectral = SpectralMap.fitted(moment, power)
+        mapped = spectral.forward(few)
+        (level,) = _fit_in_turn((term,), mapped, narrow, quiet())
+        codes = level.encode(np.ascontiguousarray(mapped))
+        decoded = np.zeros_like(few)
+        shares, done = [], 0
+        for cut in _POWER_CUTS:
+            level.add_decoded(decoded, codes, done, cut)
+            done = cut
+            here = spectral.backward(decoded)
+            norms, _ = norms_and_cosines(here, few)
+            shares.append(agreement(exact, held @ here.T / norms))
+        found.append(float(np.mean(shares)))
+    return POWERS[int(np.argmax(found))]
+
+
+def _fit_divisors(
+    levels: tuple[Level, ...], spectral: SpectralMap, rows: F32, held: F32, cuts: tuple[int, ...]
+) -> tuple[dict[int, float], dict[int, ByteRange]]:
+    """An exponent and a byte's range for each declared cut."""
+    few = rows[:: max(1, len(rows) // _OTHERS)][:_OTHERS]
+    exact = top_rows(held @ few.T, min(TOP, len(few))) if len(held) else None
+    rest = np.array(spectral.forward(few), dtype=np.float32, order="C")
+    decoded = np.zeros_like(rest)
+    exponents: dict[int, float] = {}
+    ranges: dict[int, ByteRange] = {}
+    start = 0
+    for level in levels:
+        codes = level.encode(rest)
+        done = 0
+        for end in level.ends:
+            if start + end not in cuts:
+                continue
+            level.add_decoded(decoded, codes, done, end)
+            done = end
+            here = spectral.backward(decoded)
+            norms, cosines = norms_and_cosines(here, few)
+            sums = held @ here.T
+            cut = start + end
+            exponents[cut] = 0.0 if exact is None else fit_exponent(sums, norms, cosines, exact)
+            ranges[cut] = ByteRange.spanning(divisors(norms, cosines, exponents[cut]))
+        level.add_decoded(decoded, codes, done, level.bytes)
+        rest = spectral.forward(few) - decoded
+        start += level.bytes
+    return exponents, ranges

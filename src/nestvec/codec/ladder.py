@@ -1,0 +1,227 @@
+"""A ladder of residual codebooks, encoded by a beam whose objective is summed over the cuts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.kernels import add_codewords, extend_beams, look_up
+from nestvec.codec.kmeans import progressive_kmeans
+from nestvec.codec.levels import F32, U8, Arrays, Fitting
+
+_BLOCK = 8192
+# Inner products of codewords are held for one run of levels; 32 levels of 256 make 134 MB.
+_RUN_BYTES = 140_000_000
+
+
+class Ladder:
+    """Residual codebooks of K codewords each, one byte a codebook (two where K is 16).
+
+    Codewords are stored as int8 with a float32 scale each, and rounded before the next codebook
+    is fitted, so that later codebooks make up for the rounding. Residual quantization: Chen et
+    al. 2010, "Approximate nearest neighbor search by residual vector quantization"; the beam:
+    Babenko & Lempitsky 2014, "Additive quantization"; the sum over the cuts of a code is ours,
+    after Kusupati et al. 2022 (arXiv:2205.13147, eq. 1), who sum a loss over widths.
+    """
+
+    kind = "cb"
+
+    def __init__(self, n_bytes: int, codewords: int) -> None:
+        self.bytes = n_bytes
+        self.codewords = codewords
+        self.packed = codewords == 16
+        self.ends = tuple(range(1, n_bytes + 1))
+        self.beam = 1
+        self.weights: tuple[float, ...] = (1.0,) * n_bytes
+        self.words = np.zeros((0, codewords, 0), np.int8)
+        self.scales = np.zeros((0, codewords), np.float32)
+        self.codebooks: F32 = np.zeros((0, codewords, 0), np.float32)
+        self._runs: list[_Run] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of codebooks."""
+        return self.bytes * 2 if self.packed else self.bytes
+
+    def fit(self, residuals: F32, fitting: Fitting) -> None:
+        """Fit codebook after codebook on what the beam's best entry leaves."""
+        n, d = residuals.shape
+        self.beam = fitting.beam
+        self.weights = fitting.weights
+        self.words = np.zeros((self.depth, self.codewords, d), np.int8)
+        self.scales = np.zeros((self.depth, self.codewords), np.float32)
+        self.codebooks = np.zeros((self.depth, self.codewords, d), np.float32)
+        self._runs = None
+        here = residuals
+        for first, last in self._run_bounds(d):
+            beams = _Beams(here, self.beam, last - first)
+            for level in range(last - first):
+                rest = here.copy()
+                negative = -self.codebooks[first : first + level]
+                add_codewords(rest, negative, beams.codes[:, 0, :level], 0)
+                centers = progressive_kmeans(
+                    rest, self.codewords, seed=fitting.seed * 1009 + first + level
+                )
+                words, scales = round_codewords(centers)
+                self.words[first + level], self.scales[first + level] = words, scales
+                self.codebooks[first + level] = words * scales[:, None]
+                run = _Run(self.codebooks[first : first + level + 1], only_last=True)
+                beams.extend(run, level, here, *self._ranking(first + level))
+                fitting.progress.advance(1)
+            rest = here.copy()
+            add_codewords(rest, -self.codebooks[first:last], beams.codes[:, 0], 0)
+            here = rest
+
+    def encode(self, residuals: F32) -> U8:
+        """Codes (n, bytes); by blocks of 8,192 rows, so memory is bounded by the block."""
+        runs = self._all_runs()
+        out = np.empty((len(residuals), self.depth), np.uint8)
+        for start in range(0, len(residuals), _BLOCK):
+            here = np.ascontiguousarray(residuals[start : start + _BLOCK], dtype=np.float32)
+            first = 0
+            for run in runs:
+                beams = _Beams(here, self.beam, run.depth)
+                for level in range(run.depth):
+                    beams.extend(run, level, here, *self._ranking(first + level))
+                best = np.ascontiguousarray(beams.codes[:, 0])
+                out[start : start + _BLOCK, first : first + run.depth] = best
+                first += run.depth
+                if first < self.depth:
+                    here = here.copy()
+                    add_codewords(here, -run.codebooks, best, 0)
+        return pack(out) if self.packed else out
+
+    def add_decoded(self, out: F32, codes: U8, start: int, stop: int) -> None:
+        """Add the codewords named by bytes start to stop to out (n, d), in place."""
+        words = self._words_of(codes, start, stop)
+        add_codewords(out, self.codebooks, words, start * 2 if self.packed else start)
+
+    def table(self, queries: F32) -> F32:
+        """Inner products (q, depth, K) of queries (q, d) with all codewords."""
+        depth, k, d = self.codebooks.shape
+        products: F32 = queries @ self.codebooks.reshape(depth * k, d).T
+        return products.reshape(len(queries), depth, k)
+
+    def add_sums(self, out: F32, table: F32, codes: U8, start: int, stop: int) -> None:
+        """Add the looked-up inner products of bytes start to stop to out (q, n), in place."""
+        words = self._words_of(codes, start, stop)
+        first = start * 2 if self.packed else start
+        look_up(out, np.ascontiguousarray(table[:, first : first + words.shape[1]]), words)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """words (depth, K, d) int8 and scales (depth, K) float32."""
+        return {"words": self.words, "scales": self.scales}
+
+    def to_config(self) -> dict[str, Any]:
+        """Everything but the arrays."""
+        return {
+            "kind": self.kind,
+            "bytes": self.bytes,
+            "codewords": self.codewords,
+            "beam": self.beam,
+            "weights": list(self.weights),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], arrays: Arrays) -> Ladder:
+        """The ladder that to_config and arrays describe."""
+        ladder = cls(int(config["bytes"]), int(config["codewords"]))
+        ladder.beam = int(config["beam"])
+        ladder.weights = tuple(float(w) for w in config["weights"])
+        ladder.words = np.asarray(arrays["words"], np.int8)
+        ladder.scales = np.asarray(arrays["scales"], np.float32)
+        ladder.codebooks = ladder.words * ladder.scales[:, :, None]
+        return ladder
+
+    def cut(self, n_bytes: int) -> Ladder:
+        """The first n_bytes of the ladder."""
+        depth = n_bytes * 2 if self.packed else n_bytes
+        config = {**self.to_config(), "bytes": n_bytes, "weights": list(self.weights[:n_bytes])}
+        return Ladder.from_config(
+            config, {"words": self.words[:depth], "scales": self.scales[:depth]}
+        )
+
+    def _words_of(self, codes: U8, start: int, stop: int) -> U8:
+        cut = np.ascontiguousarray(codes[:, start:stop])
+        return unpack(cut) if self.packed else cut
+
+    def _ranking(self, level: int) -> tuple[float, float]:
+        """Weight of the error after this codebook, and of all the errors that come later."""
+        weights = np.zeros(self.depth)
+        step = 2 if self.packed else 1
+        weights[step - 1 :: step] = self.weights
+        if not weights[-1]:
+            weights[-1] = 1.0
+        return float(weights[level]), float(weights[level + 1 :].sum())
+
+    def _run_bounds(self, d: int) -> list[tuple[int, int]]:
+        pairs_bytes = self.codewords * self.codewords * 4
+        longest = 2
+        while longest < self.depth and longest * (longest + 1) // 2 * pairs_bytes <= _RUN_BYTES:
+            longest += 1
+        return [(s, min(s + longest, self.depth)) for s in range(0, self.depth, longest)]
+
+    def _all_runs(self) -> list[_Run]:
+        if self._runs is None:
+            d = self.codebooks.shape[2]
+            self._runs = [_Run(self.codebooks[a:b]) for a, b in self._run_bounds(d)]
+        return self._runs
+
+
+class _Run:
+    """Codebooks encoded by one beam, with the inner products between their codewords."""
+
+    def __init__(self, codebooks: F32, *, only_last: bool = False) -> None:
+        self.codebooks = codebooks
+        self.depth, k, d = codebooks.shape
+        flat = codebooks.reshape(self.depth * k, d)
+        wanted = [self.depth - 1] if only_last else range(self.depth)
+        self.cross = {m: (flat[: m * k] @ codebooks[m].T).reshape(m, k, k) for m in wanted}
+        self.squares = np.einsum("mkd,mkd->mk", codebooks, codebooks)
+
+
+class _Beams:
+    """The entries kept for each row while a run of codebooks is walked."""
+
+    def __init__(self, rows: F32, beam: int, depth: int) -> None:
+        n = len(rows)
+        self.beam = beam
+        self.alive = 1
+        self.codes = np.zeros((n, beam, depth), np.uint8)
+        self.errors = np.zeros((n, beam), np.float32)
+        self.errors[:, 0] = np.einsum("nd,nd->n", rows, rows)
+        self.sums = np.zeros((n, beam), np.float32)
+
+    def extend(self, run: _Run, level: int, rows: F32, weight: float, ahead: float) -> None:
+        after = min(self.beam, self.alive * run.codebooks.shape[1])
+        book = run.codebooks[level]
+        dots = rows @ book.T
+        counts = np.array([self.alive, after], np.int64)
+        extend_beams(
+            level, dots, run.cross[level], run.squares[level], counts,
+            self.codes, self.errors, self.sums, weight, ahead,
+        )  # fmt: skip
+        self.alive = after
+
+
+def round_codewords(centers: F32) -> tuple[NDArray[np.int8], F32]:
+    """Codewords (K, d) as int8 (K, d) and a scale (K,), so that words * scale is near them."""
+    scales = (np.abs(centers).max(axis=1) / 127.0).astype(np.float32)
+    safe = np.where(scales > 0, scales, np.float32(1.0))
+    return np.rint(centers / safe[:, None]).astype(np.int8), scales
+
+
+def pack(words: U8) -> U8:
+    """Two 4-bit words a byte, the earlier one in the low half: (n, 2b) to (n, b)."""
+    packed: U8 = words[:, 0::2] | (words[:, 1::2] << 4)
+    return packed
+
+
+def unpack(codes: U8) -> U8:
+    """The inverse of pack: (n, b) to (n, 2b)."""
+    words = np.empty((codes.shape[0], codes.shape[1] * 2), np.uint8)
+    words[:, 0::2] = codes & 15
+    words[:, 1::2] = codes >> 4
+    return words

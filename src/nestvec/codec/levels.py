@@ -1,0 +1,66 @@
+"""What every kind of level can do, and the settings they share when they are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.progress import Progress
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What the fit of a level is told.
+
+    beam: entries kept by beam encoding; weights: weights of the squared error by the number of
+    bytes kept within this level, (bytes,), 0 where no cut is declared; seed: of every draw.
+    """
+
+    beam: int
+    weights: tuple[float, ...]
+    seed: int
+    progress: Progress
+
+
+class Level(Protocol):
+    """One level, or one ladder of equal levels, over what the levels before it left.
+
+    All of it happens in code space. n rows, d coordinates, b bytes, q queries.
+    """
+
+    kind: str
+    bytes: int
+    ends: tuple[int, ...]
+    """Numbers of leading bytes, within this level, after which it may be cut."""
+
+    def fit(self, residuals: F32, fitting: Fitting) -> None:
+        """Learn from residuals (n, d)."""
+
+    def encode(self, residuals: F32) -> U8:
+        """Codes (n, bytes) of residuals (n, d)."""
+
+    def add_decoded(self, out: F32, codes: U8, start: int, stop: int) -> None:
+        """Add what bytes start to stop of codes (n, bytes) say to out (n, d), in place."""
+
+    def table(self, queries: F32) -> Any:
+        """What scoring queries (q, d) needs of them, made once."""
+
+    def add_sums(self, out: F32, table: Any, codes: U8, start: int, stop: int) -> None:
+        """Add <query, decoded bytes start to stop> to out (q, n), in place."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The fitted arrays, as they are stored and counted."""
+
+    def to_config(self) -> dict[str, Any]:
+        """JSON-able settings; with arrays() enough to build the level again."""
+
+    def cut(self, n_bytes: int) -> Level:
+        """The same level with its first n_bytes only; n_bytes is one of ends."""
