@@ -1,0 +1,36 @@
+"""What the readers give: one record a document, one a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_COLUMNS: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One document.
+
+    id: unique within its source; text: never empty; title: "" where there is none;
+    columns: what else stood in the record ("label" among them), by column name.
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    columns: Mapping[str, object] = field(default_factory=lambda: _NO_COLUMNS)
+
+    @property
+    def titled_text(self) -> str:
+        """Title and text with a space between, as retrieval benchmarks encode documents."""
+        return f"{self.title} {self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question; id is what the judgements name."""
+
+    id: str
+    text: str
