@@ -160,7 +160,7 @@ class Plan:
 
         cuts: declared cuts, whose norm is one byte (any other cut's is a float32).
         vector_itemsize: bytes of a stored coordinate. A code stage reads only the bytes beyond
-        the stage before; under dot and l2, stages short of raw read the length (float32) too.
+        the stage before; under dot and l2 every stage reads the length (float32) too.
         """
         length = 0 if metric == "cosine" else 4
         counts = []
@@ -172,7 +172,7 @@ class Plan:
             elif stage.kind == "dims":
                 per_row = stage.amount * vector_itemsize + length
             else:
-                per_row = dim * vector_itemsize
+                per_row = dim * vector_itemsize + length
             counts.append(per_row * scanned)
         return tuple(counts)
 

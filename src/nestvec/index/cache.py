@@ -1,0 +1,193 @@
+"""Derived arrays beside the rows, memory-mapped by every reader; the folder may be deleted.
+
+Per fragment: `planes-a-b` (blocks, b - a, 1024) uint8, the bytes [a, b) of the code, byte-plane
+major within blocks of 1,024 rows, for scans; `rows-a-b` (n, b - a) uint8, row major, for
+survivors; and columns as they are: norms, lengths, seq, vector (n, d).
+Files are .npy, written under a temporary name and renamed, named by the fragment's content.
+A file that is missing or of the wrong size is written again; where the folder cannot be written
+to, the array is kept in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from nestvec.index.columns import code_column
+from nestvec.index.store import Fragment, RowStore
+
+U8 = NDArray[np.uint8]
+
+BLOCK_ROWS = 1024
+_READ_BYTES = 1 << 23
+
+
+class Cache:
+    """The derived arrays of one version of the rows, made when first asked for."""
+
+    def __init__(self, store: RowStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._open: dict[str, NDArray[Any]] = {}
+
+    def planes(self, fragment: Fragment, start: int, stop: int) -> U8:
+        """A code column plane-major: (ceil(rows / 1024), stop - start, 1024) uint8.
+
+        Rows beyond the fragment's last are zeros.
+        """
+        width = stop - start
+        shape = (-(-fragment.rows // BLOCK_ROWS), width, BLOCK_ROWS)
+
+        def blocks() -> Iterator[U8]:
+            columns = (code_column(start, stop),)
+            for rows in _regular(self._read(fragment, columns, width), BLOCK_ROWS):
+                block = np.zeros((1, width, BLOCK_ROWS), np.uint8)
+                block[0, :, : len(rows)] = rows.T
+                yield block
+
+        return self._array(fragment.key, f"planes-{start}-{stop}", shape, np.uint8, blocks)
+
+    def rows(self, fragment: Fragment, groups: tuple[tuple[int, int], ...]) -> U8:
+        """Neighbouring code columns row-major: (rows, bytes of all groups) uint8."""
+        start, stop = groups[0][0], groups[-1][1]
+        columns = tuple(code_column(*group) for group in groups)
+        return self._array(
+            fragment.key,
+            f"rows-{start}-{stop}",
+            (fragment.rows, stop - start),
+            np.uint8,
+            lambda: self._read(fragment, columns, stop - start),
+        )
+
+    def column(self, fragment: Fragment, name: str) -> NDArray[Any]:
+        """A numeric column as it is stored: (rows,) or (rows, width)."""
+        inner, dtype = self._store.shape(name)
+        row_bytes = int(np.prod(inner)) * dtype.itemsize
+        return self._array(
+            fragment.key,
+            name,
+            (fragment.rows, *inner),
+            dtype,
+            lambda: self._read(fragment, (name,), row_bytes),
+        )
+
+    def derived(
+        self, fragment: Fragment, name: str, parts: Callable[[], Iterable[NDArray[np.float32]]]
+    ) -> NDArray[np.float32]:
+        """A float32 value a row that parts() computes, in order, where it is not there yet."""
+        return self._array(fragment.key, name, (fragment.rows,), np.float32, parts)
+
+    def whole(self, name: str) -> NDArray[Any]:
+        """A numeric column of all fragments as one array.
+
+        With one fragment that is the fragment's; otherwise another file, of the column's size.
+        """
+        fragments = self._store.fragments
+        if len(fragments) == 1:
+            return self.column(fragments[0], name)
+        inner, dtype = self._store.shape(name)
+        row_bytes = int(np.prod(inner)) * dtype.itemsize
+
+        def parts() -> Iterator[NDArray[Any]]:
+            for fragment in fragments:
+                yield from self._read(fragment, (name,), row_bytes)
+
+        key = f"all-{len(fragments)}-{fragments[0].key}-{fragments[-1].key}"
+        return self._array(key, name, (self._store.count, *inner), dtype, parts)
+
+    def _read(
+        self, fragment: Fragment, columns: tuple[str, ...], row_bytes: int
+    ) -> Iterator[NDArray[Any]]:
+        batch_rows = max(1, _READ_BYTES // max(1, row_bytes) // BLOCK_ROWS) * BLOCK_ROWS
+        for arrays in self._store.read(fragment, columns, batch_rows):
+            yield arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+
+    def _array(
+        self,
+        key: str,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        parts: Callable[[], Iterable[NDArray[Any]]],
+    ) -> NDArray[Any]:
+        file_name = f"{key}-{name}.npy"
+        if file_name not in self._open:
+            path = self._folder / file_name
+            found = _mapped(path, shape, np.dtype(dtype))
+            if found is None:
+                found = _write(path, shape, np.dtype(dtype), parts)
+            if found is None:
+                found = _in_memory(shape, np.dtype(dtype), parts())
+            self._open[file_name] = found
+        return self._open[file_name]
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.shape != shape or array.dtype != dtype:
+        return None
+    # A plain array over the same pages: memmap's own slicing costs microseconds a call.
+    return np.asarray(array)
+
+
+def _write(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    parts: Callable[[], Iterable[NDArray[Any]]],
+) -> NDArray[Any] | None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        # Written as a stream, not through a map: a full disk is then an error, not a signal.
+        with temporary.open("xb") as file:
+            header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            npy.write_array_header_1_0(file, header)
+            for part in parts():
+                file.write(np.ascontiguousarray(part, dtype).data)
+        os.replace(temporary, path)
+    except OSError:
+        return None
+    finally:
+        _remove(temporary)
+    return _mapped(path, shape, dtype)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _in_memory(
+    shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]
+) -> NDArray[Any]:
+    array = np.empty(shape, dtype)
+    filled = 0
+    for part in parts:
+        array[filled : filled + len(part)] = part
+        filled += len(part)
+    return array
+
+
+def _regular(arrays: Iterable[U8], rows: int) -> Iterator[U8]:
+    """The same rows in arrays of exactly so many, the last one shorter."""
+    rest: U8 | None = None
+    for array in arrays:
+        joined = array if rest is None else np.concatenate((rest, array))
+        whole = len(joined) // rows * rows
+        for start in range(0, whole, rows):
+            yield joined[start : start + rows]
+        rest = joined[whole:]
+    if rest is not None and len(rest):
+        yield rest

@@ -1,0 +1,280 @@
+"""A collection on disk, open for search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.nested import Codec
+from nestvec.errors import UserError
+from nestvec.index.cache import Cache
+from nestvec.index.columns import code_column, code_groups
+from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json
+from nestvec.index.files import sync_folder, tree_bytes, verified
+from nestvec.index.manifest import Manifest, read_manifest, write_manifest
+from nestvec.index.plan import Plan
+from nestvec.index.reader import Reader
+from nestvec.index.search import Ranking, StageReport, run_plan
+from nestvec.index.store import ROWS_FOLDER, RowStore
+from nestvec.progress import Progress
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One row found. row: its position. score: higher is better."""
+
+    id: str
+    score: float
+    text: str
+    title: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one query found, best first, and what each stage of the plan did for it."""
+
+    hits: tuple[Hit, ...]
+    stages: tuple[StageReport, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a collection.
+
+    code_bytes, fact_bytes, vector_bytes: stored per row. codec_bytes: the codec's arrays.
+    rows_on_disk, files_on_disk, cache_on_disk: of the three folders; the cache may be deleted.
+    """
+
+    code_bytes: int
+    fact_bytes: int
+    vector_bytes: int
+    codec_bytes: int
+    rows_on_disk: int
+    files_on_disk: int
+    cache_on_disk: int
+
+
+class Collection:
+    """Rows, codec and plan of one version, read-only but for `store_plan`.
+
+    path: its folder. manifest: what it says of itself. codec: fitted. plan: the default plan.
+    count: rows. dim: coordinates of a vector.
+    """
+
+    def __init__(self, path: Path, store: RowStore, manifest: Manifest, codec: Codec) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.codec = codec
+        self.plan = Plan.parse(manifest.plan)
+        self._store = store
+        self._cache = Cache(store, path / CACHE_FOLDER)
+        self._reader = Reader(store, self._cache, codec)
+
+    @classmethod
+    def open(cls, path: Path) -> Collection:
+        """The newest version of the collection at path.
+
+        Raises UserError where there is none, its format is not known, or a file of it is missing
+        or damaged; MissingExtra without the extra 'store'.
+        """
+        if not (path / ROWS_FOLDER).is_dir():
+            state = "there is nothing" if not path.exists() else f"it has no {ROWS_FOLDER}"
+            raise UserError(
+                f"{path} is not a collection ({state}): build one with "
+                f"nestvec build SRC --out {path}."
+            )
+        store = RowStore.open(path / ROWS_FOLDER)
+        if not store.manifest_name:
+            raise UserError(
+                f"a collection names its manifest, and {path / ROWS_FOLDER} names none: it was "
+                "written by something else; build the collection again."
+            )
+        manifest = read_manifest(path / FILES_FOLDER, store.manifest_name)
+        if manifest.adapter_file is not None:
+            raise UserError(
+                f"this nestvec applies no adapters, and {path} has one "
+                f"({manifest.adapter_file}): open it with a newer nestvec."
+            )
+        codec = Codec.load(verified(path / FILES_FOLDER, manifest.codec_file))
+        return cls(path, store, manifest, codec)
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return self._store.count
+
+    @property
+    def dim(self) -> int:
+        """The number of coordinates of a vector."""
+        return self.codec.dim
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether full vectors are stored beside the codes."""
+        return self._reader.has_vectors
+
+    def search(
+        self,
+        queries: NDArray[Any],
+        plan: Plan | str | None = None,
+        k: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Result]:
+        """The hits of queries (q, d), one Result each, in their order.
+
+        plan: the collection's own where None. k: hits, the plan's last count where None.
+        Raises UserError where queries have another width or are not finite, or the plan or k
+        do not fit this collection.
+        """
+        results = []
+        for ranking in self.rank(queries, plan, k, progress):
+            found = self.rows(ranking.rows, ("id", "text", "title"))
+            hits = tuple(
+                Hit(*values)
+                for values in zip(
+                    found["id"],
+                    ranking.scores.tolist(),
+                    found["text"],
+                    found["title"],
+                    ranking.rows.tolist(),
+                    strict=True,
+                )
+            )
+            results.append(Result(hits, ranking.stages))
+        return results
+
+    def rank(
+        self,
+        queries: NDArray[Any],
+        plan: Plan | str | None = None,
+        k: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Ranking]:
+        """As search, but positions and scores only; ids and texts are not read."""
+        chosen = self.checked_plan(plan, k)
+        return run_plan(chosen, self.map_queries(queries), self.codec, self._reader, progress)
+
+    def checked_plan(self, plan: Plan | str | None = None, k: int | None = None) -> Plan:
+        """The plan that a search would run; raises UserError where it does not fit."""
+        chosen = Plan.parse(plan) if isinstance(plan, str) else plan or self.plan
+        chosen.check(
+            code_bytes=self.codec.bytes,
+            level_ends=self.codec.level_ends,
+            dim=self.dim,
+            has_vectors=self.has_vectors,
+        )
+        return chosen if k is None else chosen.with_k(k)
+
+    def map_queries(self, queries: NDArray[Any]) -> F32:
+        """Queries (q, d) as the codec takes them: checked, float32; an adapter's place."""
+        if queries.ndim != 2 or queries.shape[1] != self.dim:
+            raise UserError(
+                f"queries must have the shape (queries, {self.dim}), as this collection's vectors; "
+                f"got {queries.shape}. Use the model it was built with"
+                f"{f' ({self.manifest.model})' if self.manifest.model else ''}."
+            )
+        mapped = np.ascontiguousarray(queries, dtype=np.float32)
+        bad = np.flatnonzero(~np.isfinite(mapped).all(axis=1))
+        if len(bad):
+            raise UserError(
+                f"queries must be finite; query {bad[0]} (from 0) is not. Remove or repair it."
+            )
+        if self.codec.metric == "cosine":
+            zero = np.flatnonzero(~mapped.any(axis=1))
+            if len(zero):
+                raise UserError(
+                    f"a query must have a direction; query {zero[0]} (from 0) is all zeros. "
+                    "Remove it."
+                )
+        return mapped
+
+    def rows(
+        self, positions: Sequence[int] | NDArray[Any], columns: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Some columns (id, text, title, the user's own) at some positions, in their order."""
+        return self._store.take(list(positions), columns)
+
+    def texts(self, positions: Sequence[int] | NDArray[Any]) -> list[str]:
+        """The texts at some positions, in their order."""
+        return self.rows(positions, ("text",))["text"]
+
+    def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+        """Some columns of all rows, in order, by batches; for a pass over ids or texts."""
+        return self._store.batches(columns)
+
+    def vectors(self) -> NDArray[Any]:
+        """The stored vectors (n, d), memory-mapped, in the order of the rows.
+
+        Raises UserError where only codes are stored.
+        """
+        if not self.has_vectors:
+            raise UserError(
+                f"{self.path} keeps only codes, no vectors: build it again with its vectors."
+            )
+        return self._cache.whole("vector")
+
+    def codes(self) -> NDArray[np.uint8]:
+        """The whole codes (n, b) uint8, in memory."""
+        return np.concatenate(
+            [
+                self._cache.whole(code_column(*group))
+                for group in code_groups(self.codec.level_ends)
+            ],
+            axis=1,
+        )
+
+    def facts(self) -> dict[str, NDArray[Any]]:
+        """The facts of all rows (n,), by name, as codec.facts gives them."""
+        names = [f"norm_{cut}" for cut in self.codec.cuts]
+        if self.codec.metric != "cosine":
+            names.append("length")
+        return {name: self._cache.whole(name) for name in names}
+
+    def evidence(self) -> dict[str, Any] | None:
+        """The stored evidence, or None; raises UserError where its file is damaged."""
+        name = self.manifest.evidence_file
+        if name is None:
+            return None
+        found = json.loads(verified(self.path / FILES_FOLDER, name).read_bytes())
+        assert isinstance(found, dict)
+        return found
+
+    def store_plan(self, plan: Plan, evidence: dict[str, Any] | None = None) -> Collection:
+        """A new version with another default plan (and its evidence), returned open.
+
+        The rows stay as they are; the version before keeps its own plan.
+        """
+        self.checked_plan(plan)
+        files = self.path / FILES_FOLDER
+        kept = self.manifest.evidence_file
+        manifest = replace(
+            self.manifest,
+            plan=str(plan),
+            evidence_file=kept if evidence is None else put_json(evidence, files),
+        )
+        name = write_manifest(manifest, files)
+        sync_folder(self.path)
+        store = self._store.commit_manifest(name)
+        return Collection(self.path, store, manifest, self.codec)
+
+    def sizes(self) -> Sizes:
+        """Bytes per row, of the codec and on disk."""
+        lengths = 0 if self.codec.metric == "cosine" else 4
+        return Sizes(
+            code_bytes=self.codec.bytes,
+            fact_bytes=len(self.codec.cuts) + lengths,
+            vector_bytes=self.dim * self._reader.vector_itemsize,
+            codec_bytes=self.codec.size_bytes(),
+            rows_on_disk=tree_bytes(self.path / ROWS_FOLDER),
+            files_on_disk=tree_bytes(self.path / FILES_FOLDER),
+            cache_on_disk=tree_bytes(self.path / CACHE_FOLDER),
+        )

@@ -1,0 +1,185 @@
+"""What a search reads: runs of all rows for a scan, single rows for survivors.
+
+The only place that knows how columns, fragments and cached layouts become arrays of codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.nested import Codec
+from nestvec.index.cache import BLOCK_ROWS, Cache
+from nestvec.index.columns import code_groups
+from nestvec.index.store import Fragment, RowStore
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+
+# Survivors are read from row-major arrays of about one cache line.
+_SEGMENT_BYTES = 64
+
+
+@dataclass(frozen=True)
+class CodeRun:
+    """Neighbouring rows as a scan wants them.
+
+    start: position of the first. codes: (n, cut) uint8, a byte-plane major array seen row by
+    row. norms: (n,) float32. lengths: (n,) float32, or None for cosine. seqs: (n,) int64.
+    """
+
+    start: int
+    codes: U8
+    norms: F32
+    lengths: F32 | None
+    seqs: I64
+
+
+@dataclass(frozen=True)
+class VectorRun:
+    """Neighbouring rows' vector prefixes: (n, width) float32; the rest as in CodeRun."""
+
+    start: int
+    vectors: F32
+    lengths: F32 | None
+    seqs: I64
+
+
+class Reader:
+    """The arrays of one collection, by runs and by single rows."""
+
+    def __init__(self, store: RowStore, cache: Cache, codec: Codec) -> None:
+        self._store = store
+        self._cache = cache
+        self._codec = codec
+        self._starts = np.array([fragment.start for fragment in store.fragments], np.int64)
+        self._groups = code_groups(codec.level_ends)
+        self.count = store.count
+        self.has_vectors = "vector" in store.columns
+        self.vector_itemsize = store.shape("vector")[1].itemsize if self.has_vectors else 0
+
+    def code_runs(self, cut: int, run_rows: int) -> Iterator[CodeRun]:
+        """All rows in order, their first `cut` code bytes, by runs of about run_rows."""
+        for fragment in self._store.fragments:
+            groups = [group for group in self._groups if group[0] < cut]
+            planes = [self._cache.planes(fragment, *group) for group in groups]
+            norms = self._norms(fragment, cut)
+            lengths = self._lengths(fragment)
+            seqs = self._cache.column(fragment, "seq")
+            blocks = max(1, run_rows // BLOCK_ROWS)
+            for first in range(0, -(-fragment.rows // BLOCK_ROWS), blocks):
+                low = first * BLOCK_ROWS
+                high = min(low + blocks * BLOCK_ROWS, fragment.rows)
+                yield CodeRun(
+                    fragment.start + low,
+                    _run_codes(planes, first, blocks, cut, high - low),
+                    norms(slice(low, high)),
+                    None if lengths is None else lengths[low:high],
+                    seqs[low:high],
+                )
+
+    def vector_runs(self, width: int, run_rows: int) -> Iterator[VectorRun]:
+        """All rows in order, the first `width` coordinates of their stored vectors."""
+        for fragment in self._store.fragments:
+            vectors = self._cache.column(fragment, "vector")
+            lengths = self._lengths(fragment)
+            seqs = self._cache.column(fragment, "seq")
+            for low in range(0, fragment.rows, run_rows):
+                high = min(low + run_rows, fragment.rows)
+                yield VectorRun(
+                    fragment.start + low,
+                    np.ascontiguousarray(vectors[low:high, :width], dtype=np.float32),
+                    None if lengths is None else lengths[low:high],
+                    seqs[low:high],
+                )
+
+    def codes(self, rows: I64, start: int, stop: int) -> U8:
+        """Codes (m, stop) of some rows; only the bytes [start, stop) are read, others are 0."""
+        out = np.zeros((len(rows), stop), np.uint8)
+        for fragment, mine, local in self._by_fragment(rows):
+            for segment in self._segments():
+                first, last = segment[0][0], segment[-1][1]
+                low, high = max(start, first), min(stop, last)
+                if low < high:
+                    array = self._cache.rows(fragment, segment)
+                    out[mine, low:high] = array[local, low - first : high - first]
+        return out
+
+    def norms(self, rows: I64, cut: int) -> F32:
+        """The divisors (m,) of some rows at a cut."""
+        out = np.empty(len(rows), np.float32)
+        for fragment, mine, local in self._by_fragment(rows):
+            out[mine] = self._norms(fragment, cut)(local)
+        return out
+
+    def lengths(self, rows: I64) -> F32 | None:
+        """The lengths |x| (m,) of some rows; None for cosine."""
+        if self._codec.metric == "cosine":
+            return None
+        return self._gather("length", rows)
+
+    def vectors(self, rows: I64, width: int) -> F32:
+        """The first `width` coordinates of some rows' stored vectors: (m, width) float32."""
+        out = np.empty((len(rows), width), np.float32)
+        for fragment, mine, local in self._by_fragment(rows):
+            out[mine] = self._cache.column(fragment, "vector")[local, :width]
+        return out
+
+    def _gather(self, name: str, rows: I64) -> NDArray[Any]:
+        out = np.empty(len(rows), self._store.shape(name)[1])
+        for fragment, mine, local in self._by_fragment(rows):
+            out[mine] = self._cache.column(fragment, name)[local]
+        return out
+
+    def _by_fragment(self, rows: I64) -> Iterator[tuple[Fragment, NDArray[Any], I64]]:
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(numbers):
+            fragment = self._store.fragments[number]
+            mine = np.flatnonzero(numbers == number)
+            yield fragment, mine, rows[mine] - fragment.start
+
+    def _segments(self) -> Iterator[tuple[tuple[int, int], ...]]:
+        segment: list[tuple[int, int]] = []
+        for group in self._groups:
+            segment.append(group)
+            if group[1] - segment[0][0] >= _SEGMENT_BYTES or group == self._groups[-1]:
+                yield tuple(segment)
+                segment = []
+
+    def _norms(self, fragment: Fragment, cut: int) -> Callable[[slice | I64], F32]:
+        if cut in self._codec.cuts:
+            packed = self._cache.column(fragment, f"norm_{cut}")
+            return lambda rows: self._codec.unpack_norms(packed[rows], cut)
+        exact = self._cache.derived(
+            fragment, f"exact-norm-{cut}", lambda: self._derive(fragment, cut)
+        )
+        return lambda rows: exact[rows]
+
+    def _derive(self, fragment: Fragment, cut: int) -> Iterator[F32]:
+        groups = [group for group in self._groups if group[0] < cut]
+        planes = [self._cache.planes(fragment, *group) for group in groups]
+        for first in range(-(-fragment.rows // BLOCK_ROWS)):
+            rows = min(BLOCK_ROWS, fragment.rows - first * BLOCK_ROWS)
+            codes = np.zeros((rows, self._codec.bytes), np.uint8)
+            codes[:, :cut] = _run_codes(planes, first, 1, cut, rows)
+            norms = self._codec.norms(codes, cut)
+            # A reconstruction of zeros has the sum 0 with every query, whatever divides it.
+            yield np.where(norms > 0, norms, np.float32(1))
+
+    def _lengths(self, fragment: Fragment) -> F32 | None:
+        if self._codec.metric == "cosine":
+            return None
+        return self._cache.column(fragment, "length")
+
+
+def _run_codes(planes: list[U8], first: int, blocks: int, cut: int, rows: int) -> U8:
+    """Codes (rows, cut) of blocks first to first + blocks, as a view of (cut, rows) planes."""
+    parts = [group[first : first + blocks].transpose(1, 0, 2) for group in planes]
+    width = parts[0].shape[1] * BLOCK_ROWS
+    joined = np.concatenate([part.reshape(len(part), width) for part in parts])
+    return joined[:cut, :rows].T

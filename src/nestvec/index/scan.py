@@ -1,0 +1,179 @@
+"""The kernels of a search, in plain numpy: the seam that compiled ones replace.
+
+`scan` reads a cut of all rows and keeps the best; `rescore` reads further bytes of the survivors,
+adds to the raw sums in hand and divides once. `scan_vectors` and `rescore_vectors` do the same
+over prefixes of stored vectors. Memory: the shortlist and one run of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.nested import Codec
+from nestvec.codec.scores import Prepared
+from nestvec.index.reader import CodeRun, VectorRun
+from nestvec.index.selection import Selection, best, ranked
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The rows that a stage kept, best first; ties to the smaller seq.
+
+    rows: positions (m,) int64. seqs: (m,) int64. sums: (m,) float32 raw sums of the code bytes
+    read so far. scores: (m,) float32, higher is better.
+    """
+
+    rows: I64
+    seqs: I64
+    sums: F32
+    scores: F32
+
+
+def scan(
+    codec: Codec, prepared: Prepared, runs: Iterable[CodeRun], cut: int, keep: int
+) -> list[Shortlist]:
+    """For each query the best `keep` of all rows by their first `cut` bytes."""
+    selections = [Selection(keep) for _ in prepared.norms]
+    for run in runs:
+        sums = codec.raw_sums(prepared, run.codes, 0, cut)
+        scores = codec.finish(sums, run.norms, prepared, run.lengths)
+        for selection, some_sums, some_scores in zip(selections, sums, scores, strict=True):
+            selection.offer(run.start, run.seqs, some_sums, some_scores)
+    return [_shortlist(selection) for selection in selections]
+
+
+def rescore(
+    codec: Codec,
+    prepared: Prepared,
+    shortlist: Shortlist,
+    codes: U8,
+    norms: F32,
+    lengths: F32 | None,
+    start: int,
+    keep: int,
+) -> Shortlist:
+    """The best `keep` of one query's survivors, after reading the bytes from start on.
+
+    prepared: of that query alone. codes: (m, stop) uint8, of which [start, stop) are read and
+    added to the sums in hand. norms, lengths: (m,) of the survivors at the cut `stop`.
+    """
+    stop = codes.shape[1]
+    sums = shortlist.sums + codec.raw_sums_gathered(prepared, codes, start, stop)
+    scores = codec.finish(sums[None], norms, prepared, lengths)[0]
+    return _narrowed(replace(shortlist, sums=sums, scores=scores), keep)
+
+
+def scan_vectors(
+    queries: F32, runs: Iterable[VectorRun], width: int, metric: str, keep: int
+) -> list[Shortlist]:
+    """For each query (q, d) the best `keep` of all rows by their vectors' first coordinates.
+
+    Matrix products round a row differently in different places, so they only say which rows may
+    be among the best; those are scored again one by one, and equal vectors have equal scores.
+    """
+    selections = [Selection(keep) for _ in queries]
+    slack = np.float32(4 * (width + 8) * np.finfo(np.float32).eps)
+    for run in runs:
+        prefix = np.ascontiguousarray(queries[:, :width])
+        rough = _cosines(prefix, run.vectors)
+        for query, selection, cosines in zip(queries, selections, rough, strict=True):
+            scores = _finish(metric, cosines, query, run.lengths)
+            scale = _scale(metric, query, run.lengths)
+            floor = selection.floor
+            if len(scores) > keep:
+                edge = np.partition(scores, len(scores) - keep)[len(scores) - keep]
+                floor = np.maximum(floor, edge)
+            at = np.flatnonzero(scores >= floor - slack * scale)
+            lengths = None if run.lengths is None else run.lengths[at]
+            exact = vector_scores(query, run.vectors[at], lengths, metric)
+            selection.take(run.start + at, run.seqs[at], np.zeros_like(exact), exact)
+    return [_shortlist(selection) for selection in selections]
+
+
+def rescore_vectors(
+    query: F32, shortlist: Shortlist, vectors: F32, lengths: F32 | None, metric: str, keep: int
+) -> Shortlist:
+    """The best `keep` of one query's survivors by their vectors' first coordinates.
+
+    query: (d,). vectors: (m, width) float32. lengths: |x| (m,), or None for cosine.
+    """
+    scores = vector_scores(query, vectors, lengths, metric)
+    return _narrowed(replace(shortlist, scores=scores), keep)
+
+
+def vector_scores(query: F32, vectors: F32, lengths: F32 | None, metric: str) -> F32:
+    """Scores (m,) of a query (d,) and vector prefixes (m, width), both renormalized.
+
+    With c the cosine of the two prefixes: cosine c; dot |x| |q| c; l2 -(|x|^2 + |q|^2 -
+    2 |x| |q| c). At the full width these are the plain measures. A prefix of zeros has c = 0.
+    Each row is summed in the same order wherever it stands (a matrix product's is not).
+    """
+    prefix = query[: vectors.shape[1]]
+    dots = np.einsum("nd,d->n", vectors, prefix)
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    cosines = _ratio(dots, np.sqrt(squares) * np.sqrt(np.einsum("d,d->", prefix, prefix)))
+    return _finish(metric, cosines, query, lengths)
+
+
+def of_query(prepared: Prepared, i: int) -> Prepared:
+    """Query i alone of several that were prepared together."""
+
+    def part(table: Any) -> Any:
+        if isinstance(table, tuple):
+            return tuple(part(item) for item in table)
+        return table[i : i + 1]
+
+    return Prepared(prepared.norms[i : i + 1], tuple(part(table) for table in prepared.tables))
+
+
+def _cosines(queries: F32, vectors: F32) -> F32:
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    query_norms = np.sqrt(np.einsum("qd,qd->q", queries, queries))
+    return _ratio(queries @ vectors.T, query_norms[:, None] * norms)
+
+
+def _ratio(dots: F32, products: F32) -> F32:
+    ratio: F32 = dots / np.where(products > 0, products, np.float32(1))
+    return ratio
+
+
+def _finish(metric: str, cosines: F32, query: F32, lengths: F32 | None) -> F32:
+    if metric == "cosine" or lengths is None:
+        return cosines
+    length = np.sqrt(np.einsum("d,d->", query, query))
+    products: F32 = cosines * (length * lengths)
+    if metric == "dot":
+        return products
+    distances: F32 = lengths**2 + length**2 - 2 * products
+    return -distances
+
+
+def _scale(metric: str, query: F32, lengths: F32 | None) -> np.float32:
+    if metric == "cosine" or lengths is None:
+        return np.float32(1)
+    scale: np.float32 = (np.sqrt(np.einsum("d,d->", query, query)) + lengths.max()) ** 2
+    return scale
+
+
+def _shortlist(selection: Selection) -> Shortlist:
+    order = ranked(selection.scores, selection.seqs)
+    return Shortlist(
+        selection.rows[order], selection.seqs[order], selection.sums[order], selection.scores[order]
+    )
+
+
+def _narrowed(shortlist: Shortlist, keep: int) -> Shortlist:
+    at = best(shortlist.scores, shortlist.seqs, keep)
+    at = at[ranked(shortlist.scores[at], shortlist.seqs[at])]
+    return Shortlist(
+        shortlist.rows[at], shortlist.seqs[at], shortlist.sums[at], shortlist.scores[at]
+    )

@@ -1,0 +1,147 @@
+"""Running a plan for a batch of queries, stage by stage, and what each stage cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.nested import Codec
+from nestvec.codec.scores import Prepared
+from nestvec.index.plan import Plan, Stage
+from nestvec.index.reader import Reader
+from nestvec.index.scan import (
+    Shortlist,
+    of_query,
+    rescore,
+    rescore_vectors,
+    scan,
+    scan_vectors,
+)
+from nestvec.progress import Progress, quiet
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+# Scores of one run of rows are held for all queries of a group: 4 million float32 at most.
+_GROUP_QUERIES = 64
+_RUN_SCORES = 1 << 22
+_RUN_ROWS = 1 << 16
+_RUN_COORDINATES = 1 << 22
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What one stage of one query did.
+
+    stage: its text form. bytes: read, by plan.bytes_read. scanned, kept: rows. ms: milliseconds;
+    for queries scanned together, their mean.
+    """
+
+    stage: str
+    bytes: int
+    scanned: int
+    kept: int
+    ms: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One query's hits, best first: positions (k,) int64, scores (k,) float32; and the stages."""
+
+    rows: I64
+    scores: F32
+    stages: tuple[StageReport, ...]
+
+
+def run_plan(
+    plan: Plan,
+    queries: F32,
+    codec: Codec,
+    reader: Reader,
+    progress: Progress | None = None,
+) -> list[Ranking]:
+    """The hits of queries (q, d) float32, in their order; the plan must fit the collection."""
+    listener = progress or quiet()
+    listener.start("searching", len(queries))
+    rankings: list[Ranking] = []
+    for start in range(0, len(queries), _GROUP_QUERIES):
+        group = queries[start : start + _GROUP_QUERIES]
+        rankings += _run_group(plan, group, codec, reader)
+        listener.advance(len(group))
+    listener.finish()
+    return rankings
+
+
+def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[Ranking]:
+    begun = time.perf_counter()
+    # Preparing belongs to the first stage's time: a plan without code stages does without it.
+    prepared = codec.prepare(queries) if plan.code_bytes else None
+    first = plan.stages[0]
+    shortlists = _first_stage(first, queries, prepared, codec, reader)
+    mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
+    read = plan.bytes_read(
+        rows=reader.count,
+        dim=codec.dim,
+        metric=codec.metric,
+        cuts=codec.cuts,
+        vector_itemsize=reader.vector_itemsize,
+    )
+    rankings = []
+    for i, shortlist in enumerate(shortlists):
+        kept = len(shortlist.rows)
+        reports = [StageReport(str(first), read[0], reader.count, kept, mean_ms)]
+        one = None if prepared is None else of_query(prepared, i)
+        rankings.append(
+            _later_stages(plan, queries[i], one, codec, reader, shortlist, reports, read[1:])
+        )
+    return rankings
+
+
+def _first_stage(
+    stage: Stage, queries: F32, prepared: Prepared | None, codec: Codec, reader: Reader
+) -> list[Shortlist]:
+    if prepared is not None and stage.kind == "bytes":
+        run_rows = min(_RUN_ROWS, _RUN_SCORES // len(queries))
+        runs = reader.code_runs(stage.amount, run_rows)
+        return scan(codec, prepared, runs, stage.amount, stage.keep)
+    width = stage.amount or codec.dim
+    run_rows = max(1, min(_RUN_COORDINATES // width, _RUN_SCORES // len(queries)))
+    return scan_vectors(
+        queries, reader.vector_runs(width, run_rows), width, codec.metric, stage.keep
+    )
+
+
+def _later_stages(
+    plan: Plan,
+    query: F32,
+    prepared: Prepared | None,
+    codec: Codec,
+    reader: Reader,
+    shortlist: Shortlist,
+    reports: list[StageReport],
+    read: Sequence[int],
+) -> Ranking:
+    done = plan.stages[0].amount
+    for stage, stage_bytes in zip(plan.stages[1:], read, strict=True):
+        begun = time.perf_counter()
+        scanned = len(shortlist.rows)
+        rows = shortlist.rows
+        if prepared is not None and stage.kind == "bytes":
+            codes = reader.codes(rows, done, stage.amount)
+            norms = reader.norms(rows, stage.amount)
+            lengths = reader.lengths(rows)
+            shortlist = rescore(codec, prepared, shortlist, codes, norms, lengths, done, stage.keep)
+            done = stage.amount
+        else:
+            vectors = reader.vectors(rows, stage.amount or codec.dim)
+            lengths = reader.lengths(rows)
+            shortlist = rescore_vectors(
+                query, shortlist, vectors, lengths, codec.metric, stage.keep
+            )
+        ms = (time.perf_counter() - begun) * 1000
+        reports.append(StageReport(str(stage), stage_bytes, scanned, len(shortlist.rows), ms))
+    return Ranking(shortlist.rows, shortlist.scores, tuple(reports))
