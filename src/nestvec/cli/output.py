@@ -61,7 +61,11 @@ def print_table(
     from rich.table import Table
 
     table = Table(
-        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1)
+        title=title or None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1),
     )
     for heading, is_number in columns:
         table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)

@@ -1,0 +1,258 @@
+"""A sheet as one self-contained HTML page: no script, no font, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from nestvec.report.chart import NARROW, WIDE, draw
+from nestvec.report.sheet import Cell, Chosen, Question, Reading, Sheet, family, methods, title
+from nestvec.report.style import PAGE, number
+
+#: characters of a hit's text that are shown
+TEXT_CHARACTERS = 150
+
+
+def page(sheet: Sheet) -> str:
+    """The whole HTML document."""
+    body = "".join(
+        [
+            _head(sheet),
+            _picture(sheet),
+            _nested_table(sheet),
+            _costs(sheet),
+            _questions(sheet),
+            _notes(sheet),
+            _command(sheet),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(sheet.name)}: quality against bytes</title>\n"
+        f"<style>{PAGE}</style>\n</head>\n<body>\n<main>\n{body}\n"
+        f"<footer>nestvec {escape(sheet.version)}, {escape(sheet.made)}</footer>\n"
+        "</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(sheet: Sheet) -> str:
+    parts = [f"<h1>{escape(sheet.name)}</h1>", f'<p class="lead">{escape(sheet.summary)}</p>']
+    if sheet.chosen is not None:
+        parts.append(f'<p class="verdict">{_strong(sheet.chosen)}</p>')
+        parts.append(_tiles(sheet, sheet.chosen))
+    if sheet.warnings:
+        items = "".join(f"<li>{escape(text)}</li>" for text in sheet.warnings)
+        parts.append(f'<div class="warn" role="note"><ul>{items}</ul></div>')
+    return "<header>" + "".join(parts) + "</header>"
+
+
+def _strong(chosen: Chosen) -> str:
+    """The verdict, its byte count made strong where the sentence names it."""
+    count = f"{chosen.code_bytes + chosen.fact_bytes} bytes"
+    text = escape(chosen.sentence).replace(" %", "\u00a0%")
+    return text.replace(count, f"<strong>{count}</strong>", 1)
+
+
+def _tiles(sheet: Sheet, chosen: Chosen) -> str:
+    kept = chosen.kept
+    facts = "byte" if chosen.fact_bytes == 1 else "bytes"
+    tiles = [
+        (
+            "bytes per vector",
+            f"{chosen.code_bytes + chosen.fact_bytes}",
+            f"{chosen.code_bytes} code + {chosen.fact_bytes} {facts} of norm",
+        ),
+        (
+            f"{sheet.measure} kept",
+            f"{100 * kept.value:.1f}\u00a0%",
+            f"95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f}\u00a0%",
+        ),
+        (
+            f"full vectors, {sheet.measure}",
+            number(sheet.full.value),
+            f"{number(sheet.full.low)} to {number(sheet.full.high)}",
+        ),
+        ("plan", escape(chosen.plan), f"code {escape(chosen.spec)}"),
+    ]
+    items = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{value}<small>{note}</small></dd></div>"
+        for name, value, note in tiles
+    )
+    return f'<dl class="tiles">{items}</dl>'
+
+
+KEY = {
+    "nested": "nested code, cut anywhere",
+    "float": "float32, fewer dimensions",
+    "int8": "int8, fewer dimensions",
+    "quantizer": "other codes",
+}
+
+
+def _picture(sheet: Sheet) -> str:
+    wide = draw(sheet, WIDE, "wide").replace('class="chart"', 'class="chart wide"', 1)
+    narrow = draw(sheet, NARROW, "narrow").replace('class="chart"', 'class="chart narrow"', 1)
+    present = {family(method) for method in methods(sheet)}
+    key = "".join(
+        f'<li><i style="background:var(--{name})"></i>{text}</li>'
+        for name, text in KEY.items()
+        if name in present
+    )
+    return (
+        "<section><h2>Quality against bytes</h2><figure>"
+        f'<ul class="key">{key}</ul>{wide}{narrow}'
+        "<figcaption>Shaded and thin vertical lines: 95 % intervals over the queries. Bytes count "
+        "what a search reads of a vector, norms included. Every value is in the tables below."
+        "</figcaption></figure></section>"
+    )
+
+
+def _nested_table(sheet: Sheet) -> str:
+    nested = [cell for cell in sheet.cells if family(cell.method) == "nested"]
+    chosen = sheet.chosen and sheet.chosen.code_bytes + sheet.chosen.fact_bytes
+    parts = ["<section><h2>What each byte count costs</h2>"]
+    if nested:
+        parts.append(
+            _table(
+                f"The nested code: {sheet.measure} and its paired difference from the full "
+                f"vectors ({number(sheet.full.value)}), each with its 95 % interval",
+                ("bytes", "value", "difference"),
+                (
+                    (
+                        [f"{cell.bytes:g}", *_figures(cell)],
+                        "is-chosen" if cell.bytes == chosen else "",
+                    )
+                    for cell in nested
+                ),
+            )
+        )
+    parts.append(
+        f"<details><summary>All methods, {len(sheet.cells)} cells</summary>"
+        + _table(
+            f"{sheet.measure} of every method at every byte count",
+            ("method", "dims", "bytes", "value", "difference"),
+            (
+                (
+                    [
+                        title(cell.method) + (f" ({cell.note})" if cell.note else ""),
+                        "" if cell.dims is None else str(cell.dims),
+                        f"{cell.bytes:g}",
+                        *_figures(cell),
+                    ],
+                    "",
+                )
+                for cell in sheet.cells
+            ),
+        )
+        + "</details></section>"
+    )
+    return "".join(parts)
+
+
+def _figures(cell: Cell) -> list[str]:
+    return [
+        _figure(cell.value, cell.low, cell.high),
+        _figure(cell.delta, cell.delta_low, cell.delta_high),
+    ]
+
+
+def _figure(value: float, low: float, high: float) -> str:
+    """A value, and its interval small beside it (below it where there is little room)."""
+    return f"{number(value)} <small>{number(low)} to {number(high)}</small>"
+
+
+def _table(caption: str, headings: tuple[str, ...], rows: Iterable[tuple[list[str], str]]) -> str:
+    """A table of numbers; a first column of words is aligned as words.
+
+    rows: (cells, class of the row); cells after the first are markup.
+    """
+    words = headings[0] in ("method", "")
+    head = "".join(
+        f'<th scope="col"{"" if words and i == 0 else _NUM}>{heading}</th>'
+        for i, heading in enumerate(headings)
+    )
+    body = []
+    for cells, mark in rows:
+        first = f'<th scope="row"{"" if words else _NUM}>{escape(cells[0])}</th>'
+        rest = "".join(f"<td{_NUM}>{cell}</td>" for cell in cells[1:])
+        body.append(f'<tr class="{mark}">{first}{rest}</tr>' if mark else f"<tr>{first}{rest}</tr>")
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="table">'
+        f"<table><caption>{escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+_NUM = ' class="num"'
+
+
+def _costs(sheet: Sheet) -> str:
+    if not sheet.costs:
+        return ""
+    rows = (([cost.what, escape(cost.full), escape(cost.chosen)], "") for cost in sheet.costs)
+    return (
+        "<section><h2>What the choice costs and saves</h2>"
+        + _table("Full vectors and the choice, side by side", ("", "full vectors", "chosen"), rows)
+        + "</section>"
+    )
+
+
+def _questions(sheet: Sheet) -> str:
+    if not sheet.questions:
+        return ""
+    judged = any(
+        hit.relevant
+        for question in sheet.questions
+        for reading in question.readings
+        for hit in reading.hits
+    )
+    explain = "Hits that the full vectors do not have in their list are grey and marked “new”."
+    if judged:
+        explain += " “Relevant” is the judgement that came with the queries."
+    return (
+        f"<section><h2>Real queries</h2><p class='soft'>{explain}</p>"
+        + "".join(_question(question) for question in sheet.questions)
+        + "</section>"
+    )
+
+
+def _question(question: Question) -> str:
+    readings = "".join(_reading(reading) for reading in question.readings)
+    return (
+        f'<div class="question"><h3>{escape(_cut(question.text))}</h3>'
+        f'<div class="readings">{readings}</div></div>'
+    )
+
+
+def _reading(reading: Reading) -> str:
+    items = []
+    for hit in reading.hits:
+        badge = '<span class="badge relevant">relevant</span>' if hit.relevant else ""
+        badge += "" if hit.agrees else '<span class="badge">new</span>'
+        mark = "" if hit.agrees else ' class="differs"'
+        items.append(f"<li{mark}><div>{badge}{escape(_cut(hit.text or hit.id))}</div></li>")
+    return (
+        f'<div class="reading"><h4>{escape(reading.name)} '
+        f"<span>{reading.bytes:,g} bytes</span></h4><ol>{''.join(items)}</ol></div>"
+    )
+
+
+def _cut(text: str) -> str:
+    """The text's beginning, cut at a word."""
+    text = " ".join(text.split())
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    return text[:TEXT_CHARACTERS].rsplit(" ", 1)[0] + " …"
+
+
+def _notes(sheet: Sheet) -> str:
+    items = "".join(
+        f"<dt>{escape(note.term)}</dt><dd>{escape(note.text)}</dd>" for note in sheet.notes
+    )
+    return f'<section><h2>How it was measured</h2><dl class="notes">{items}</dl></section>'
+
+
+def _command(sheet: Sheet) -> str:
+    return f"<section><h2>The command</h2><pre>{escape(sheet.command)}</pre></section>"

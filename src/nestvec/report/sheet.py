@@ -1,0 +1,214 @@
+"""What a report shows, as plain values: made by a job, saved as JSON, drawn by this room.
+
+Nothing here is computed; every number arrives finished, with its interval.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Family = Literal["nested", "float", "int8", "quantizer"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method at one byte count.
+
+    dims: coordinates kept, None for all or for codes. bytes: of one vector, facts included.
+    value, low, high: quality and its 95 % interval; delta_*: the paired difference from
+    the full vectors.
+    """
+
+    method: str
+    dims: int | None
+    bytes: float
+    value: float
+    low: float
+    high: float
+    delta: float
+    delta_low: float
+    delta_high: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The choice: what was wished, the plan, and what it keeps on queries it never saw.
+
+    code_bytes + fact_bytes are read a vector; kept is the share of the full quality.
+    met: whether the wish is met; where not, this is the nearest.
+    """
+
+    wish: str
+    met: bool
+    spec: str
+    plan: str
+    code_bytes: int
+    fact_bytes: int
+    kept: Figure
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A line of costs: what, now (full vectors), then (the choice)."""
+
+    what: str
+    full: str
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One hit of one reading. agrees: also among the full vectors' hits; relevant: judged so."""
+
+    id: str
+    text: str
+    agrees: bool
+    relevant: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The hits of one question at one byte count; name: "full vectors", "chosen", ..."""
+
+    name: str
+    bytes: float
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A real query and its hits at several byte counts, the full vectors first."""
+
+    text: str
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing to know about how it was measured."""
+
+    term: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All that one report shows."""
+
+    name: str
+    summary: str
+    measure: str
+    full: Figure
+    full_bytes: float
+    cells: tuple[Cell, ...]
+    chosen: Chosen | None
+    costs: tuple[Cost, ...]
+    questions: tuple[Question, ...]
+    notes: tuple[Note, ...]
+    warnings: tuple[str, ...]
+    command: str
+    made: str
+    version: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Sheet:
+        """The sheet that to_json gave; raises ValueError for another schema_version."""
+        found = value.get("schema_version")
+        if found != SCHEMA_VERSION:
+            raise ValueError(
+                f"a report's data must have schema_version {SCHEMA_VERSION}; got {found}."
+            )
+        return _revive(cls, value)
+
+
+#: methods -> family; a method that is not here is drawn as a quantizer
+FAMILIES: dict[str, Family] = {
+    "nested": "nested",
+    "prefix-float": "float",
+    "random-float": "float",
+    "variance-float": "float",
+    "pca-float": "float",
+    "svd-float": "float",
+    "prefix-int8": "int8",
+    "svd-int8": "int8",
+    "int8": "int8",
+}
+
+NAMES = {
+    "nested": "nested code",
+    "prefix-float": "prefix, float",
+    "random-float": "random dims, float",
+    "variance-float": "variance order, float",
+    "pca-float": "PCA, float",
+    "svd-float": "SVD, float",
+    "prefix-int8": "prefix, int8",
+    "svd-int8": "SVD, int8",
+    "int8": "int8",
+    "sign": "sign bits",
+    "pq": "PQ",
+    "opq": "OPQ",
+    "rq": "RQ, cut",
+    "rabitq": "RaBitQ",
+}
+
+
+def family(method: str) -> Family:
+    """The family a method is drawn in."""
+    return FAMILIES.get(method, "quantizer")
+
+
+def title(method: str) -> str:
+    """A method's name for people."""
+    return NAMES.get(method, method)
+
+
+def methods(sheet: Sheet) -> list[str]:
+    """The methods of a sheet in the order they came, the nested code last (drawn on top)."""
+    names = list(dict.fromkeys(cell.method for cell in sheet.cells))
+    return sorted(names, key=lambda name: family(name) == "nested")
+
+
+T = TypeVar("T")
+
+
+def _revive(kind: type[T], value: Any) -> T:
+    """A record of `kind` from plain values, by its annotations."""
+    hints = typing.get_type_hints(kind)
+    fields = {}
+    for name, hint in hints.items():
+        if name in value:
+            fields[name] = _revive_field(hint, value[name])
+    return kind(**fields)
+
+
+def _revive_field(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _revive(typing.cast(type[Any], hint), value)
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        return tuple(_revive_field(item, each) for each in value)
+    if isinstance(hint, types.UnionType) and value is not None:
+        return _revive_field(typing.get_args(hint)[0], value)
+    return value

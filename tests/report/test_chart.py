@@ -1,0 +1,50 @@
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from nestvec.report.chart import NARROW, WIDE, draw, standalone
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize("canvas", [WIDE, NARROW])
+def test_everything_lies_within_the_picture(make_sheet, canvas):
+    root = ET.fromstring(draw(make_sheet(), canvas, "c"))
+    for circle in root.iter(f"{SVG}circle"):
+        assert 0 <= float(circle.get("cx")) <= canvas.width
+        assert 0 <= float(circle.get("cy")) <= canvas.height
+    for text in root.iter(f"{SVG}text"):
+        assert 0 <= float(text.get("x")) <= canvas.width
+
+
+def test_each_cell_is_a_point_and_more_bytes_lie_further_right(make_sheet):
+    root = ET.fromstring(draw(make_sheet(), WIDE, "c"))
+    nested = next(g for g in root.iter(f"{SVG}g") if g.get("data-method") == "nested")
+    points = [c for c in nested.iter(f"{SVG}circle") if c.get("class") == "point"]
+    assert len(points) == 2
+    assert float(points[0].get("cx")) < float(points[1].get("cx"))
+    assert float(points[0].get("cy")) > float(points[1].get("cy"))
+
+
+def test_the_chosen_cut_is_ringed_on_the_nested_line(make_sheet):
+    root = ET.fromstring(draw(make_sheet(), WIDE, "c"))
+    rings = [c for c in root.iter(f"{SVG}circle") if c.get("class") == "ring"]
+    nested = next(g for g in root.iter(f"{SVG}g") if g.get("data-method") == "nested")
+    last = [c for c in nested.iter(f"{SVG}circle") if c.get("class") == "point"][-1]
+    assert [(r.get("cx"), r.get("cy")) for r in rings] == [(last.get("cx"), last.get("cy"))]
+    assert "chosen: 33 bytes" in "".join(root.itertext())
+
+
+def test_a_choice_outside_the_grid_gets_no_ring(make_sheet, make_cell):
+    root = ET.fromstring(draw(make_sheet(cells=(make_cell("sign", None, 49, 0.6),)), WIDE, "c"))
+    assert not [c for c in root.iter(f"{SVG}circle") if c.get("class") == "ring"]
+
+
+def test_standalone_brings_its_own_colours(make_sheet):
+    text = standalone(make_sheet())
+    ET.fromstring(text)
+    assert "prefers-color-scheme:dark" in text
+
+
+def test_equal_and_zero_values_can_be_drawn(make_sheet, make_cell):
+    ET.fromstring(draw(make_sheet(cells=(make_cell("nested", None, 8, 0.0),)), WIDE, "c"))
