@@ -14,8 +14,7 @@ def directions(vectors: NDArray[Any]) -> F32:
     """Rows (n, d) as float32 of length one; a row of zeros stays zero."""
     rows = np.asarray(vectors, np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: F32 = rows / np.where(lengths > 0, lengths, np.float32(1))
-    return unit
+    return (rows / np.where(lengths > 0, lengths, np.float32(1))).astype(np.float32)
 
 
 def norms_and_cosines(decoded: F32, towards: F32) -> tuple[F32, F32]:

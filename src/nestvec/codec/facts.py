@@ -20,8 +20,8 @@ def divisors(norms: F32, cosines: F32, exponent: float) -> F32:
     """norms * cosines ** exponent (n,), both (n,); cosines are held at .05 or more."""
     if exponent == 0:
         return norms
-    result: F32 = norms * np.maximum(cosines, np.float32(0.05)) ** np.float32(exponent)
-    return result
+    held = np.maximum(cosines, np.float32(0.05))
+    return (norms * held ** np.float32(exponent)).astype(np.float32)
 
 
 def top_rows(scores: F32, k: int) -> NDArray[np.int64]:

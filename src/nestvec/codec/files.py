@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,18 @@ def build_levels(
     configs: list[dict[str, Any]], arrays: dict[str, NDArray[Any]]
 ) -> tuple[Level, ...]:
     """Fitted levels of their configs and of arrays named level0.words and so on."""
-    kinds = {"cb": Ladder, "sign": SignPlane, "int8": Int8, "float16": Floats, "raw": Floats}
+    kinds: dict[str, Callable[[dict[str, Any], dict[str, NDArray[Any]]], Level]] = {
+        "cb": Ladder.from_config,
+        "sign": SignPlane.from_config,
+        "int8": Int8.from_config,
+        "float16": Floats.from_config,
+        "raw": Floats.from_config,
+    }
     levels: list[Level] = []
     for i, config in enumerate(configs):
         start = f"level{i}."
         own = {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
-        levels.append(kinds[config["kind"]].from_config(config, own))
+        levels.append(kinds[config["kind"]](config, own))
     return tuple(levels)
 
 

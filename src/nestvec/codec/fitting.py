@@ -83,7 +83,7 @@ def draw_sample(vectors: NDArray[Any], rows: int, seed: int) -> F32:
         drawn = np.asarray(vectors[picks], np.float32)
     else:
         drawn = np.asarray(vectors, np.float32)
-    fine = np.isfinite(drawn).all(axis=1)
+    fine = np.all(np.isfinite(drawn), axis=1)
     if not fine.all():
         raise UserError(
             f"vectors must be finite; got NaN or infinity in {int((~fine).sum())} of "
@@ -125,7 +125,8 @@ def shrink(term: LevelSpec, rows: int) -> LevelSpec:
 
 def declared_cuts(levels: tuple[Level, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
     """The wanted cuts that are ends of levels, and the end of the code."""
-    ends, start = [], 0
+    ends: list[int] = []
+    start = 0
     for level in levels:
         ends.extend(start + end for end in level.ends)
         start += level.bytes

@@ -30,14 +30,15 @@ def extend_beams(
 ) -> None:
     """Append one codeword to every beam entry of every row, keeping the best by the summed error.
 
-    level: index m of the level appended. dots: (n, K) inner products of the rows with the level's
-    codewords. cross: (m, K_before, K) inner products of earlier levels' codewords with this level's.
+    level: index m of the level appended. dots: (n, K) products of the rows with its codewords.
+    cross: (m, K_before, K) products of earlier levels' codewords with this level's.
     squares: (K,) squared norms of the level's codewords.
     alive: (2,) entries in use before (read) and after (read) this level.
     codes: (n, B, L) codes so far, changed in place; errors: (n, B) squared errors |x - x_m|^2;
     sums: (n, B) sums over the cuts so far of weight times error.
     weight: this cut's weight c_m; ahead: the weight that the error at m stands for in later cuts.
-    An entry is ranked by sums + (weight + ahead) * error; ties go to the earlier entry, then codeword.
+    An entry is ranked by sums + (weight + ahead) * error; ties go to the earlier entry, then to
+    the smaller codeword.
     """
     n_rows = dots.shape[0]
     width = squares.shape[0]

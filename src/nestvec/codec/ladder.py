@@ -47,7 +47,7 @@ class Ladder:
 
     def fit(self, residuals: F32, fitting: Fitting) -> None:
         """Fit codebook after codebook on what the beam's best entry leaves."""
-        n, d = residuals.shape
+        d = residuals.shape[1]
         self.beam = fitting.beam
         self.weights = fitting.weights
         self.words = np.zeros((self.depth, self.codewords, d), np.int8)
@@ -210,7 +210,8 @@ def round_codewords(centers: F32) -> tuple[NDArray[np.int8], F32]:
     """Codewords (K, d) as int8 (K, d) and a scale (K,), so that words * scale is near them."""
     scales = (np.abs(centers).max(axis=1) / 127.0).astype(np.float32)
     safe = np.where(scales > 0, scales, np.float32(1.0))
-    return np.rint(centers / safe[:, None]).astype(np.int8), scales
+    words: NDArray[np.int8] = np.rint(centers / safe[:, None]).astype(np.int8)
+    return words, scales
 
 
 def pack(words: U8) -> U8:

@@ -36,10 +36,17 @@ class Level(Protocol):
     All of it happens in code space. n rows, d coordinates, b bytes, q queries.
     """
 
-    kind: str
-    bytes: int
-    ends: tuple[int, ...]
-    """Numbers of leading bytes, within this level, after which it may be cut."""
+    @property
+    def kind(self) -> str:
+        """cb, sign, int8, float16 or raw."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a row's code."""
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Numbers of leading bytes, within this level, after which it may be cut."""
 
     def fit(self, residuals: F32, fitting: Fitting) -> None:
         """Learn from residuals (n, d)."""

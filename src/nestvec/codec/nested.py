@@ -394,10 +394,11 @@ class Codec:
         if n_bytes is None:
             return self.bytes
         if n_bytes not in self.level_ends:
-            near = sorted(self.level_ends, key=lambda end: (abs(end - n_bytes), end))[:2]
+            below = [end for end in self.level_ends if end < n_bytes][-1:]
+            near = below + [end for end in self.level_ends if end > n_bytes][:1]
             raise UserError(
                 f"a code of {self.spec} is cut where a level ends; got {n_bytes} bytes of "
-                f"{self.bytes}; try {' or '.join(map(str, sorted(near)))}."
+                f"{self.bytes}; try {' or '.join(map(str, near))}."
             )
         return n_bytes
 

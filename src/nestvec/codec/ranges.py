@@ -33,7 +33,8 @@ class ByteRange:
         """The byte (n,) nearest to each value (n,)."""
         floor = np.maximum(values, self.low).astype(np.float64)
         steps = np.log(floor / self.low) / np.log(self.high / self.low) * 255.0
-        return np.rint(np.clip(steps, 0, 255)).astype(np.uint8)
+        packed: NDArray[np.uint8] = np.rint(np.clip(steps, 0, 255)).astype(np.uint8)
+        return packed
 
     def unpack(self, packed: NDArray[np.uint8]) -> F32:
         """The value (n,) float32 of each byte (n,)."""
