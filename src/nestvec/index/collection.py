@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
-from nestvec.index.columns import code_column, code_groups
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json
 from nestvec.index.files import sync_folder, tree_bytes, verified
 from nestvec.index.manifest import Manifest, read_manifest, write_manifest
@@ -224,13 +223,7 @@ class Collection:
 
     def codes(self) -> NDArray[np.uint8]:
         """The whole codes (n, b) uint8, in memory."""
-        return np.concatenate(
-            [
-                self._cache.whole(code_column(*group))
-                for group in code_groups(self.codec.level_ends)
-            ],
-            axis=1,
-        )
+        return self._reader.codes(np.arange(self.count), 0, self.codec.bytes)
 
     def facts(self) -> dict[str, NDArray[Any]]:
         """The facts of all rows (n,), by name, as codec.facts gives them."""

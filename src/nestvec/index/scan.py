@@ -142,7 +142,7 @@ def _cosines(queries: F32, vectors: F32) -> F32:
 
 
 def _ratio(dots: F32, products: F32) -> F32:
-    ratio: F32 = dots / np.where(products > 0, products, np.float32(1))
+    ratio: F32 = np.divide(dots, np.where(products > 0, products, np.float32(1)))
     return ratio
 
 
