@@ -21,7 +21,7 @@ NAMES = ("nDCG", "R", "RR", "AP", "APk", "P")
 ABSENT = 2**62
 """The rank of a relevant row that a list of hits does not hold; beyond every cutoff."""
 
-_MANY = 24  # relevant rows of a query from which one binary search beats a pass for each
+_MANY = 96  # relevant rows of a query from which one binary search beats a pass for each
 
 
 @dataclass(frozen=True)
