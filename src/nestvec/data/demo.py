@@ -38,8 +38,8 @@ _LEFT_OUT = frozenset(
         "turtledemo",
     }
 )
-# readline changes the terminal when it is imported.
-_NOT_IMPORTED = frozenset({"readline"})
+# readline changes the terminal when it is imported; posix and nt are told as parts of os.
+_NOT_IMPORTED = frozenset({"readline", "posix", "nt"})
 _SHORTEST = 25
 _LONGEST_TITLE = 160
 
@@ -110,9 +110,9 @@ def _source_records(module: str, path: Path) -> Iterator[dict[str, object]]:
         yield _record(module, module, text, "module")
     summary = text.strip().split("\n\n")[0]
     yield from _definitions(tree.body, module, summary)
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom):
-            yield from _imported_from_c(module, node)
+    for statement in _flat(tree.body):
+        if isinstance(statement, ast.ImportFrom):
+            yield from _imported_from_c(module, statement)
 
 
 def _definitions(body: list[ast.stmt], outer: str, summary: str) -> Iterator[dict[str, object]]:

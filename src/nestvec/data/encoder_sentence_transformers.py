@@ -1,0 +1,448 @@
+"""Vectors from a sentence-transformers model: the one file that imports it, torch with it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.data.encoder import EncodedBlock, Metric, TextKind
+from nestvec.data.model_files import ModelFiles
+from nestvec.errors import MissingExtra, UserError
+
+try:
+    # transformers draws a progress bar over the weights of even a tiny model
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import sentence_transformers
+    import torch
+    import transformers
+except ImportError:
+    raise MissingExtra("encoding texts with a model", "text") from None
+
+# Tokens of one batch, padding included. Larger batches fall out of a CPU's cache: all-MiniLM at
+# 2 cores is fastest at 4,000 to 8,000; a GPU wants to be filled.
+_CPU_BATCH_TOKENS = 6144
+_GPU_BATCH_TOKENS = 65536
+
+# What bfloat16 must keep on a sample of the user's own texts.
+SAMPLE_ROWS = 200
+LEAST_COSINE = 0.999
+LEAST_AGREEMENT = 0.95
+_TOP = 10
+
+_METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "euclidean": "l2"}
+# Families whose cards put a layer norm without weights before the cut to fewer dimensions.
+_LAYER_NORM_FIRST = ("nomic-embed-text-v1.5", "nomic-embed-vision-v1.5")
+_LAYER_NORM_EPS = 1e-5
+_PROBES = ["A short text.", "A second one, somewhat longer, with NUMBERS 123 and, commas."]
+
+
+def load_sentence_transformer(
+    files: ModelFiles,
+    *,
+    query_prompt: str | None,
+    document_prompt: str | None,
+    width: int | None,
+    layer_norm: bool | None,
+    trust_remote_code: bool,
+    device: str,
+) -> SentenceTransformerEncoder:
+    """Loads a found model; arguments as in load_encoder.
+
+    Raises UserError where its files cannot be loaded or it compares vectors in a way we have not.
+    """
+    where = choose_device(device)
+    model = _load(files, where, trust_remote_code)
+    own = dict(model.prompts or {})
+    fallback = own.get(model.default_prompt_name or "", "")
+    if query_prompt is None:
+        query_prompt = own.get("query") or fallback
+    if document_prompt is None:
+        document_prompt = own.get("document") or own.get("passage") or fallback
+    if layer_norm is None:
+        layer_norm = any(family in files.name for family in _LAYER_NORM_FIRST)
+    return SentenceTransformerEncoder(
+        model,
+        files,
+        where,
+        {"query": query_prompt, "document": document_prompt},
+        width if width is not None else model.truncate_dim,
+        layer_norm,
+        trust_remote_code,
+    )
+
+
+def choose_device(wanted: str) -> str:
+    """The device to compute on: cuda, else mps, else cpu where wanted is "auto".
+
+    Raises UserError where the wanted one is not there.
+    """
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if wanted == "auto":
+        return next(name for name, found in there.items() if found)
+    if not there[wanted]:
+        raise UserError(
+            f"device {wanted!r} is not there: this machine has "
+            f"{', '.join(name for name, found in there.items() if found)}."
+        )
+    return wanted
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Whether the device has instructions for bfloat16, so that it is faster than float32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        flags = _cpu_flags()
+        return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return False
+
+
+class SentenceTransformerEncoder:
+    """One model with its prompts, device and number format; see Encoder for the methods.
+
+    Made by load_sentence_transformer. Memory: the weights (twice in prepare, for the comparison),
+    and of one batch the activations: at most _CPU_BATCH_TOKENS tokens (or one longer text).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        files: ModelFiles,
+        device: str,
+        prompts: dict[TextKind, str],
+        width: int | None,
+        layer_norm: bool,
+        trust_remote_code: bool,
+    ) -> None:
+        self._model = model
+        self._files = files
+        self._device = device
+        self._prompts = prompts
+        self._layer_norm = layer_norm
+        self._trust_remote_code = trust_remote_code
+        self._half = False
+        self._settled: dict[str, object] | None = None
+        self._metric = _metric_of(model)
+        model.truncate_dim = None  # the cut is ours, after the layer norm
+        full = _full_width(model)
+        if width is not None and width > full:
+            raise UserError(
+                f"width must be at most the model's {full} dims, got {width}: give a smaller one."
+            )
+        self._width = None if width == full else width
+        self._dim = self._width or full
+        self._own_loop = _has_plain_tokenizer(model) and self._loop_agrees()
+
+    @property
+    def name(self) -> str:
+        """The name or path that the model was asked for by."""
+        return self._files.name
+
+    @property
+    def revision(self) -> str:
+        """Commit of the hub, or hash of the weights."""
+        return self._files.revision
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self._dim
+
+    @property
+    def metric(self) -> Metric:
+        """The model's own similarity function."""
+        return self._metric
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The model's longest sequence, special tokens included."""
+        longest = self._model.max_seq_length
+        return None if longest is None else int(longest)
+
+    def prepare(self, sample: list[str]) -> None:
+        """Settles on bfloat16 where the machine computes it and it ranks the sample alike.
+
+        sample: documents; up to SAMPLE_ROWS are used. Alike: every cosine to the float32 vector at
+        least LEAST_COSINE, and LEAST_AGREEMENT of the ten nearest within the sample the same.
+        Fewer than 20 texts prove nothing and leave float32. The findings go into describe(). Costs
+        one encoding of the sample in each format.
+        """
+        if self._settled is not None:
+            return
+        texts = sample[:SAMPLE_ROWS]
+        usable = computes_bfloat16(self._device) and self._own_loop and len(texts) >= 2 * _TOP
+        if not usable:
+            self._settled = {"number_format": "float32"}
+            return
+        exact = self.encode(texts, "document")
+        self._model[0].to(torch.bfloat16)
+        self._half = True
+        cosine, agreement = compare_rankings(exact, self.encode(texts, "document"))
+        self._settled = {
+            "number_format": "bfloat16",
+            "sample": len(texts),
+            "least_cosine": round(cosine, 5),
+            "top10_agreement": round(agreement, 4),
+        }
+        if cosine < LEAST_COSINE or agreement < LEAST_AGREEMENT:
+            # the weights have lost their low bits, so they are read again
+            self._half = False
+            self._model = _load(self._files, self._device, self._trust_remote_code)
+            self._model.truncate_dim = None
+            self._settled["number_format"] = "float32"
+
+    def encode(self, texts: list[str], kind: TextKind) -> NDArray[np.float32]:
+        """(n, d) float32 vectors in the order of the texts."""
+        return self.encode_block(texts, kind).vectors
+
+    def encode_block(self, texts: list[str], kind: TextKind) -> EncodedBlock:
+        """As encode; truncated counts the texts that were longer than max_tokens."""
+        if not texts:
+            return EncodedBlock(np.empty((0, self._dim), np.float32), 0)
+        with _quiet_libraries(), torch.inference_mode():
+            if self._own_loop:
+                found, truncated = self._encode_sorted(texts, self._prompts[kind])
+            else:
+                found, truncated = self._encode_plain(texts, kind), None
+        found = self._shape(found)
+        if not np.isfinite(found).all():
+            row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+            raise UserError(
+                f"the model {self.name} gave a vector that is not finite for the text "
+                f"{texts[row][:60]!r}: use another model, or mend the text."
+            )
+        return EncodedBlock(found, truncated)
+
+    def describe(self) -> dict[str, object]:
+        """Name, revision, width, metric, prompts, number format and versions, as JSON values."""
+        return {
+            "kind": "sentence-transformers",
+            "name": self.name,
+            "revision": self.revision,
+            "dim": self._dim,
+            "metric": self._metric,
+            "max_tokens": self.max_tokens,
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "width": self._width,
+            "layer_norm": self._layer_norm,
+            "trust_remote_code": self._trust_remote_code,
+            "device": self._device,
+            **(self._settled or {"number_format": "float32"}),
+            "versions": {
+                "sentence-transformers": sentence_transformers.__version__,
+                "transformers": transformers.__version__,
+                "torch": str(torch.__version__),
+            },
+        }
+
+    def _encode_plain(self, texts: list[str], kind: TextKind) -> NDArray[np.float32]:
+        """By the library's own loop: for models whose first step is no plain transformer."""
+        options = {"prompt": self._prompts[kind], "show_progress_bar": False}
+        method = self._model.encode_query if kind == "query" else self._model.encode_document
+        return np.asarray(method(texts, **options), dtype=np.float32)
+
+    def _encode_sorted(self, texts: list[str], prompt: str) -> tuple[NDArray[np.float32], int]:
+        """By our own loop: every text tokenized once, longest first, batches of equal work."""
+        tokenizer = self._model.tokenizer
+        prompted = [prompt + text for text in texts] if prompt else texts
+        encodings, truncated = _tokenize(tokenizer, prompted, self.max_tokens)
+        lengths = np.array([len(encoding.ids) for encoding in encodings])
+        order = np.argsort(-lengths, kind="stable")
+        tokens = _CPU_BATCH_TOKENS if self._device == "cpu" else _GPU_BATCH_TOKENS
+        out: NDArray[np.float32] | None = None
+        for chosen in _batches(order, lengths, tokens):
+            features = _pad(tokenizer, [encodings[row] for row in chosen])
+            vectors = self._forward(features)
+            if out is None:
+                out = np.empty((len(texts), vectors.shape[1]), np.float32)
+            out[chosen] = vectors
+        assert out is not None
+        return out, truncated
+
+    def _forward(self, features: dict[str, Any]) -> NDArray[np.float32]:
+        state = {name: values.to(self._device) for name, values in features.items()}
+        steps = list(self._model)
+        state = steps[0](state)
+        # pooling and normalizing in bfloat16 would cost three digits for no speed
+        for name, values in state.items():
+            if isinstance(values, torch.Tensor) and values.dtype == torch.bfloat16:
+                state[name] = values.float()
+        for step in steps[1:]:
+            state = step(state)
+        vectors: NDArray[np.float32] = state["sentence_embedding"].float().cpu().numpy()
+        return vectors
+
+    def _shape(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Layer norm, cut and length 1, in this order, as far as asked for."""
+        if self._layer_norm:
+            mean = vectors.mean(axis=1, keepdims=True)
+            spread = np.sqrt(vectors.var(axis=1, keepdims=True) + _LAYER_NORM_EPS)
+            vectors = (vectors - mean) / spread
+        if self._width is not None:
+            vectors = vectors[:, : self._width]
+        if self._layer_norm or (self._width is not None and self._metric == "cosine"):
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def _loop_agrees(self) -> bool:
+        """Whether our loop gives what the library's gives, prompts included, on two texts."""
+        with _quiet_libraries(), torch.inference_mode():
+            for kind in ("query", "document"):
+                ours, _ = self._encode_sorted(_PROBES, self._prompts[kind])
+                theirs = self._encode_plain(_PROBES, kind)
+                if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-4):
+                    return False
+        return True
+
+
+def compare_rankings(exact: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
+    """(least cosine, share of the ten nearest rows that are the same) of two encodings.
+
+    exact, other: (n, d) of the same n texts, n > 10. Neighbours are sought among the n rows, by
+    cosine, a row itself left out.
+    """
+    a = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    b = other / np.linalg.norm(other, axis=1, keepdims=True)
+    near = []
+    for vectors in (a, b):
+        scores = vectors @ vectors.T
+        np.fill_diagonal(scores, -np.inf)
+        near.append(np.argpartition(-scores, _TOP, axis=1)[:, :_TOP])
+    shared = [len(np.intersect1d(one, two)) for one, two in zip(*near, strict=True)]
+    return float((a * b).sum(axis=1).min()), float(np.mean(shared)) / _TOP
+
+
+def _load(files: ModelFiles, device: str, trust_remote_code: bool) -> Any:
+    options: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
+    if files.downloads:
+        options["revision"] = files.revision or None
+    else:
+        options["local_files_only"] = True
+    with _quiet_libraries():
+        try:
+            model = sentence_transformers.SentenceTransformer(
+                files.location, model_kwargs={"dtype": torch.float32}, **options
+            )
+        # the libraries below raise whatever they met: OSError, KeyError, RuntimeError and more
+        except Exception as error:
+            lines = str(error).strip().splitlines()
+            reason = lines[0].rstrip(".") if lines else type(error).__name__
+            remedy = "check that its files are whole and its kind is known to sentence-transformers"
+            if "trust_remote_code" in str(error):
+                remedy = "it brings its own code, which runs only with --trust-remote-code"
+            raise UserError(
+                f"model {files.name!r} cannot be loaded ({reason}): {remedy}."
+            ) from None
+    model.eval()
+    return model
+
+
+def _full_width(model: Any) -> int:
+    """The width of an uncut vector; measured, since not every model knows its own."""
+    with _quiet_libraries():
+        return int(np.asarray(model.encode(_PROBES[:1], show_progress_bar=False)).shape[1])
+
+
+def _metric_of(model: Any) -> Metric:
+    named = str(model.similarity_fn_name or "cosine")
+    if named not in _METRICS:
+        raise UserError(
+            f"the model compares vectors by {named}, which is not supported: "
+            f"use one that compares by {', '.join(_METRICS)}."
+        )
+    return _METRICS[named]
+
+
+def _has_plain_tokenizer(model: Any) -> bool:
+    tokenizer = getattr(model, "tokenizer", None)
+    names = set(getattr(tokenizer, "model_input_names", ()))
+    return (
+        isinstance(tokenizer, transformers.PreTrainedTokenizerFast)
+        and tokenizer.pad_token_id is not None
+        and names <= {"input_ids", "attention_mask", "token_type_ids"}
+        and type(model[0]).__name__ == "Transformer"
+    )
+
+
+def _tokenize(tokenizer: Any, texts: list[str], longest: int | None) -> tuple[list[Any], int]:
+    """The tokens of each text, cut at longest, and how many were cut."""
+    encoded = tokenizer(
+        texts,
+        truncation=longest is not None,
+        max_length=longest,
+        padding=False,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    found = encoded.encodings
+    return found, sum(bool(encoding.overflowing) for encoding in found)
+
+
+def _batches(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Runs of rows in this order (longest first) of at most tokens tokens with their padding."""
+    start = 0
+    while start < len(order):
+        rows = max(1, tokens // max(1, int(lengths[order[start]])))
+        yield order[start : start + rows]
+        start += rows
+
+
+def _pad(tokenizer: Any, encodings: list[Any]) -> dict[str, Any]:
+    longest = max(len(encoding.ids) for encoding in encodings)
+    shape = (len(encodings), longest)
+    ids = np.full(shape, tokenizer.pad_token_id, np.int64)
+    mask = np.zeros(shape, np.int64)
+    types = np.full(shape, tokenizer.pad_token_type_id, np.int64)
+    left = tokenizer.padding_side == "left"
+    for row, encoding in enumerate(encodings):
+        length = len(encoding.ids)
+        place = slice(longest - length, None) if left else slice(0, length)
+        ids[row, place] = encoding.ids
+        mask[row, place] = 1
+        types[row, place] = encoding.type_ids
+    features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    if "token_type_ids" in tokenizer.model_input_names:
+        features["token_type_ids"] = torch.from_numpy(types)
+    return features
+
+
+def _cpu_flags() -> set[str]:
+    """The processor's features; on Linux only, where the kernel lists them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return set(line.split(":", 1)[1].split())
+    return set()
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keeps the libraries' own remarks off the user's terminal; errors still come through."""
+    names = ("sentence_transformers", "transformers", "huggingface_hub")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
