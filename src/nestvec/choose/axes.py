@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def directions(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """(m, d) vectors at length 1, float32; a zero vector stays zero."""
-    x = np.asarray(vectors, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("md,md->m", x, x))
-    return x / np.where(lengths > 0, lengths, 1.0)[:, None].astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.choose.axes import directions
+from nestvec.codec.directions import directions
 from nestvec.errors import UserError
 from nestvec.measure.metrics import Measure, Relevance, exact_top
 from nestvec.progress import Progress, quiet
