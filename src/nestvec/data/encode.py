@@ -1,4 +1,4 @@
-"""Texts to a file of vectors, block by block, so that an interrupted run goes on where it stopped."""
+"""Texts to a file of vectors, block by block: an interrupted run goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def encode_texts(
         raise UserError("there are no texts to encode: give at least one.")
     encoder.prepare(_sample(first, total))
     description = encoder.describe()
-    head = {
+    head: dict[str, object] = {
         "encoder": description,
         "kind": kind,
         "dtype": dtype,
@@ -190,7 +190,8 @@ class _Store:
     def complete(self) -> None:
         """Writes the header for the rows there are and gives the file its name."""
         if not self._dirty:
-            if self._at == len(self._noted) and self._path.exists():
+            whole = self._path.exists() and not self._partial.exists()
+            if whole and self._at == len(self._noted):
                 return
             self._start_writing(self._dim)
         self._data.seek(0)
