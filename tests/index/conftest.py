@@ -112,7 +112,7 @@ def made(n: int, metric: str = "cosine", spec: str = "12xcb16", seed: int = 0) -
     return Material(rows, vectors, codec, codes, codec.facts(codes, vectors))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Callable[..., Material]:
     return made
 

@@ -131,7 +131,8 @@ class RowStore:
     def commit_manifest(self, name: str) -> RowStore:
         """A new version with the same rows and another manifest; returned open."""
         with _reading(self._folder):
-            self._dataset.update_schema_metadata({MANIFEST_KEY: name})
+            # A handle of its own: Lance moves the one that commits to the new version.
+            _lance().dataset(str(self._folder)).update_schema_metadata({MANIFEST_KEY: name})
         sync_tree(self._folder)
         return RowStore.open(self._folder)
 

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pytest
+
+from nestvec.errors import UserError
+from nestvec.index.columns import survey
+from nestvec.index.store import MANIFEST_KEY, Arrays, RowStore, write_rows
+
+
+def arrays(n: int, vectors: bool = True) -> Arrays:
+    rng = np.random.default_rng(0)
+    return Arrays(
+        codes=rng.integers(0, 256, (n, 12)).astype(np.uint8),
+        facts={"norm_4": np.arange(n).astype(np.uint8), "length": np.arange(n, dtype=np.float32)},
+        vectors=rng.standard_normal((n, 3)).astype(np.float16) if vectors else None,
+        level_ends=tuple(range(1, 13)),
+    )
+
+
+def written(folder: Path, rows: list[Any], data: Arrays, **more: Any) -> RowStore:
+    write_rows(folder, rows, survey(rows), data, "m.json", **more)
+    return RowStore.open(folder)
+
+
+def test_columns_and_one_commit(tmp_path: Path, row: Any) -> None:
+    rows = [row(f"r{i}", "t" * i, "", {"year": i, "tags": ["a"]}) for i in range(5)]
+    store = written(tmp_path / "rows.lance", rows, arrays(5))
+    assert store.columns == (
+        "seq", "id", "text", "title", "year", "tags", "norm_4", "length", "code_0_8",
+        "code_8_12", "vector",
+    )  # fmt: skip
+    assert (store.count, store.version, store.manifest_name) == (5, 1, "m.json")
+    dataset = lance.dataset(str(tmp_path / "rows.lance"))
+    key = dataset.schema.field("id").metadata
+    assert key == {b"lance-schema:unenforced-primary-key": b"true"}
+    assert dataset.schema.metadata == {MANIFEST_KEY.encode(): b"m.json"}
+    assert store.take([3, 0, 3], ("id", "year", "tags")) == {
+        "id": ["r3", "r0", "r3"],
+        "year": [3, 0, 3],
+        "tags": [["a"]] * 3,
+    }
+    assert store.take([], ("id",)) == {"id": []}
+
+
+@pytest.mark.parametrize("fragment_rows", [1000, 1024, 5000])
+def test_arrays_come_back_by_fragment(tmp_path: Path, row: Any, fragment_rows: int) -> None:
+    data = arrays(5000)
+    rows = [row(str(i)) for i in range(5000)]
+    store = written(tmp_path / "r", rows, data, fragment_rows=fragment_rows)
+    assert [f.rows for f in store.fragments] == [
+        min(fragment_rows, 5000 - start) for start in range(0, 5000, fragment_rows)
+    ]
+    assert len({f.key for f in store.fragments}) == len(store.fragments)
+    codes, vectors, seqs = [], [], []
+    for fragment in store.fragments:
+        assert fragment.start == sum(map(len, seqs))
+        for head, tail, vector, seq in store.read(
+            fragment, ("code_0_8", "code_8_12", "vector", "seq"), 300
+        ):
+            assert len(head) <= 300
+            codes.append(np.concatenate((head, tail), axis=1))
+            vectors.append(vector)
+            seqs.append(seq)
+    assert data.vectors is not None
+    np.testing.assert_array_equal(np.concatenate(codes), data.codes)
+    np.testing.assert_array_equal(np.concatenate(vectors), data.vectors)
+    np.testing.assert_array_equal(np.concatenate(seqs), np.arange(5000))
+    assert store.shape("vector") == ((3,), np.dtype(np.float16))
+    assert store.shape("length") == ((), np.dtype(np.float32))
+    assert [i for batch in store.batches(("id",)) for i in batch["id"]] == [r.id for r in rows]
+
+
+def test_another_manifest_is_another_version(tmp_path: Path, row: Any) -> None:
+    store = written(tmp_path / "r", [row("a")], arrays(1))
+    later = store.commit_manifest("n.json")
+    assert (later.manifest_name, later.count) == ("n.json", 1)
+    assert later.version > store.version
+    assert store.manifest_name == "m.json"
+    assert [f.key for f in later.fragments] == [f.key for f in store.fragments]
+
+
+def test_a_shortened_data_file_is_named(tmp_path: Path, row: Any) -> None:
+    written(tmp_path / "r", [row("a")], arrays(1))
+    (path,) = (tmp_path / "r" / "data").iterdir()
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(UserError, match=rf"{path.name} is .* bytes long"):
+        RowStore.open(tmp_path / "r")
+    path.unlink()
+    with pytest.raises(UserError, match=rf"{path.name} is missing"):
+        RowStore.open(tmp_path / "r")
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_shortened_version_is_told(tmp_path: Path, row: Any, size: int) -> None:
+    written(tmp_path / "r", [row("a")], arrays(1))
+    (path,) = (tmp_path / "r" / "_versions").glob("*.manifest")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UserError, match="is damaged"):
+        RowStore.open(tmp_path / "r")
+
+
+def test_deleted_rows_are_refused_until_they_are_read(tmp_path: Path, row: Any) -> None:
+    written(tmp_path / "r", [row("a"), row("b")], arrays(2))
+    lance.dataset(str(tmp_path / "r")).delete("id = 'a'")
+    with pytest.raises(UserError, match="deleted rows"):
+        RowStore.open(tmp_path / "r")
+
+
+def test_an_error_of_the_rows_reaches_the_caller_as_it_is(tmp_path: Path, row: Any) -> None:
+    class Broken:
+        passes = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.passes += 1
+            yield row("a")
+            if self.passes == 2:
+                raise KeyboardInterrupt
+
+    rows = Broken()
+    found = survey(rows)
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(tmp_path / "r", rows, found, arrays(1), "m.json")
+
+
+def test_half_a_character_is_told(tmp_path: Path, row: Any) -> None:
+    rows = [row("a"), row("b", "x\ud800y")]
+    with pytest.raises(UserError, match=r"column 'text' holds .* within rows 0 to 1"):
+        written(tmp_path / "r", rows, arrays(2))
+
+
+def test_codes_without_vectors(tmp_path: Path, row: Any) -> None:
+    store = written(tmp_path / "r", [row("a")], arrays(1, vectors=False))
+    assert "vector" not in store.columns
