@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 
 from nestvec.codec.kmeans import lloyd, nearest, progressive_kmeans
@@ -54,4 +56,4 @@ def test_every_iteration_lowers_the_error():
     for iterations in range(5):
         words, _ = nearest(rows, lloyd(rows, start, iterations))
         errors.append(((rows - lloyd(rows, start, iterations)[words]) ** 2).sum())
-    assert all(b <= a * (1 + 1e-5) for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b <= a * (1 + 1e-5) for a, b in itertools.pairwise(errors))

@@ -1,3 +1,4 @@
+import itertools
 import json
 import pickle
 
@@ -100,7 +101,7 @@ def test_the_mean_error_on_fitted_rows_does_not_rise_with_n(codec, rows):
         float(((codec.decode(codes, cut) - unit(rows)) ** 2).sum(axis=1).mean())
         for cut in codec.level_ends
     ]
-    assert all(later <= sooner + 1e-6 for sooner, later in zip(errors, errors[1:], strict=False))
+    assert all(later <= sooner + 1e-6 for sooner, later in itertools.pairwise(errors))
 
 
 def test_saved_and_loaded_is_equal(codec, rows, tmp_path):
@@ -155,7 +156,7 @@ def test_the_metrics_dot_and_l2_need_lengths(rows):
         codec.score(rows[:1], codec.encode(rows))
 
 
-def test_facts_are_the_divisors_of_the_declared_cuts(rows):
+def test_facts_are_the_norms_at_the_declared_cuts(rows):
     codec = Codec("8xcb").fit(rows)
     assert codec.cuts == (4, 8)
     codes = codec.encode(rows)
@@ -164,12 +165,8 @@ def test_facts_are_the_divisors_of_the_declared_cuts(rows):
     for cut in codec.cuts:
         x = codec.decode(codes, cut).astype(np.float64)
         norms = np.linalg.norm(x, axis=1)
-        cosines = (x * unit(rows)).sum(axis=1) / norms
-        want = norms * cosines ** codec.exponents[cut]
         got = codec.unpack_norms(facts[f"norm_{cut}"], cut)
-        inside = (want >= codec.ranges[cut].low) & (want <= codec.ranges[cut].high)
-        np.testing.assert_allclose(got[inside], want[inside], rtol=0.02)
-        assert inside.mean() > 0.99
+        np.testing.assert_allclose(got, norms, rtol=0.01)
         np.testing.assert_allclose(codec.norms(codes, cut), norms, rtol=1e-4)
     with pytest.raises(UserError, match=r"declared cuts \[4, 8\]; got 5"):
         codec.unpack_norms(facts["norm_4"], 5)
@@ -215,8 +212,13 @@ def test_a_row_of_zeros_is_coded_and_scored_finitely(rows):
 def test_it_is_an_estimator(rows):
     codec = Codec("4xcb", beam=3)
     assert codec.get_params() == {
-        "spec": "4xcb", "metric": "cosine", "beam": 3, "power": "auto", "seed": 0, "sample_rows": 50_000,
-    }  # fmt: skip
+        "spec": "4xcb",
+        "metric": "cosine",
+        "beam": 3,
+        "power": "auto",
+        "seed": 0,
+        "sample_rows": 50_000,
+    }
     assert codec.set_params(seed=5) is codec
     np.testing.assert_array_equal(codec.fit_transform(rows), codec.transform(rows))
     with pytest.raises(UserError, match="got 'seeds'"):

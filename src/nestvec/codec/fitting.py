@@ -1,4 +1,4 @@
-"""Fitting a codec on a sample: levels in turn, then the divisors; all of it without labels."""
+"""Fitting a codec on a sample: levels in turn, then the ranges; all of it without labels."""
 
 from __future__ import annotations
 
@@ -8,24 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.directions import directions, norms_and_cosines
-from nestvec.codec.facts import TOP, agreement, divisors, fit_exponent, top_rows
+from nestvec.codec.directions import directions
+from nestvec.codec.exponent import fit_exponent
 from nestvec.codec.files import make_level
 from nestvec.codec.levels import F32, Fitting, Level
 from nestvec.codec.power import SpectralMap, second_moment
 from nestvec.codec.ranges import ByteRange
 from nestvec.codec.spec import LevelSpec
 from nestvec.errors import UserError
-from nestvec.progress import Progress, quiet
+from nestvec.progress import Progress
 
-POWERS = (0.0, -0.0625, -0.125, -0.1875, -0.25)
 # A codebook of K codewords is fitted on at least this many rows a codeword, or shrinks.
 _ROWS_A_CODEWORD = 16
-# Agreement is measured with this many held-out rows as queries, on this many others, at most.
-_QUERIES = 400
 _OTHERS = 10_000
-_POWER_CUTS = (4, 8)
-_POWER_ROWS = 8_000
+_ROWS_FOR_POWER = 4_096
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,6 @@ class Fitted:
     levels: tuple[Level, ...]
     map: SpectralMap
     cuts: tuple[int, ...]
-    exponents: dict[int, float]
     ranges: dict[int, ByteRange]
     rows: int
 
@@ -60,15 +55,14 @@ def fit_levels(
     Raises UserError where vectors are not 2-d, empty, or not finite or all zero in the sample.
     """
     sample = draw_sample(vectors, settings.sample_rows, settings.seed)
-    held, rows = hold_out(sample, settings.seed)
-    terms = tuple(shrink(term, len(rows)) for term in terms)
+    terms = tuple(shrink(term, len(sample)) for term in terms)
     progress.start("fit", sum(_steps(term) for term in terms))
-    spectral = _choose_map(terms, rows, held, settings)
-    levels = _fit_in_turn(terms, spectral.forward(rows), settings, progress)
+    spectral = _choose_map(terms, sample, settings)
+    levels = _fit_in_turn(terms, spectral.forward(sample), settings, progress)
     progress.finish()
     cuts = declared_cuts(levels, settings.declared)
-    exponents, ranges = _fit_divisors(levels, spectral, rows, held, cuts)
-    return Fitted(terms, levels, spectral, cuts, exponents, ranges, len(rows))
+    ranges = _fit_ranges(levels, spectral, sample, cuts)
+    return Fitted(terms, levels, spectral, cuts, ranges, len(sample))
 
 
 def draw_sample(vectors: NDArray[Any], rows: int, seed: int) -> F32:
@@ -94,18 +88,6 @@ def draw_sample(vectors: NDArray[Any], rows: int, seed: int) -> F32:
     if not present.any():
         raise UserError("vectors must not all be zero; got only zeros; check what made them.")
     return unit[present]
-
-
-def hold_out(sample: F32, seed: int) -> tuple[F32, F32]:
-    """Rows (q, d) kept as queries to calibrate with, and the rest (m, d) to fit on.
-
-    Up to 400 of the rows, a tenth at most; where there are under 200 rows, none are kept.
-    """
-    count = min(_QUERIES, len(sample) // 10)
-    if len(sample) < 200:
-        return sample[:0], sample
-    order = np.random.default_rng(seed + 1).permutation(len(sample))
-    return sample[np.sort(order[:count])], sample[np.sort(order[count:])]
 
 
 def shrink(term: LevelSpec, rows: int) -> LevelSpec:
@@ -138,9 +120,9 @@ def _steps(term: LevelSpec) -> int:
 
 
 def _fit_in_turn(
-    terms: tuple[LevelSpec, ...], rows: F32, settings: Settings, progress: Progress
+    terms: tuple[LevelSpec, ...], mapped: F32, settings: Settings, progress: Progress
 ) -> tuple[Level, ...]:
-    rest = np.array(rows, dtype=np.float32, order="C")
+    rest = np.array(mapped, dtype=np.float32, order="C")
     levels: list[Level] = []
     start = 0
     for i, term in enumerate(terms):
@@ -157,54 +139,25 @@ def _fit_in_turn(
     return tuple(levels)
 
 
-def _choose_map(
-    terms: tuple[LevelSpec, ...], rows: F32, held: F32, settings: Settings
-) -> SpectralMap:
+def _choose_map(terms: tuple[LevelSpec, ...], rows: F32, settings: Settings) -> SpectralMap:
     moment = second_moment(rows)
     if not isinstance(settings.power, str):
         return SpectralMap.fitted(moment, float(settings.power))
-    if terms[0].kind != "cb" or len(held) < 20 or terms[0].codewords < 256:
+    first = terms[0]
+    # Few codewords mean few rows or a wish for a small codec: the map's d x d would outweigh it.
+    if first.kind != "cb" or first.codewords < 256 or len(rows) < _ROWS_FOR_POWER:
         return SpectralMap(0.0)
-    return SpectralMap.fitted(moment, fit_power(rows, held, moment, settings))
+    exponent = fit_exponent(rows, moment, first.codewords, settings.beam, settings.seed)
+    return SpectralMap.fitted(moment, exponent)
 
 
-def fit_power(rows: F32, held: F32, moment: NDArray[np.float64], settings: Settings) -> float:
-    """The exponent of POWERS whose 4- and 8-byte codes agree best with exact search.
-
-    rows (m, d) are coded by 8 codebooks fitted on at most 8,000 of them; held (q, d) are the
-    queries: the share of their exact ten nearest rows found, R@10, averaged over both cuts.
-    """
-    few = rows[:: max(1, len(rows) // _POWER_ROWS)][:_POWER_ROWS]
-    exact = top_rows(held @ few.T, min(TOP, len(few)))
-    narrow = Settings(settings.beam, 0.0, settings.seed, len(few), _POWER_CUTS)
-    term = shrink(LevelSpec("cb", max(_POWER_CUTS), 256), len(few))
-    found = []
-    for power in POWERS:
-        spectral = SpectralMap.fitted(moment, power)
-        mapped = spectral.forward(few)
-        (level,) = _fit_in_turn((term,), mapped, narrow, quiet())
-        codes = level.encode(np.ascontiguousarray(mapped))
-        decoded = np.zeros_like(few)
-        shares, done = [], 0
-        for cut in _POWER_CUTS:
-            level.add_decoded(decoded, codes, done, cut)
-            done = cut
-            here = spectral.backward(decoded)
-            norms, _ = norms_and_cosines(here, few)
-            shares.append(agreement(exact, held @ here.T / norms))
-        found.append(float(np.mean(shares)))
-    return POWERS[int(np.argmax(found))]
-
-
-def _fit_divisors(
-    levels: tuple[Level, ...], spectral: SpectralMap, rows: F32, held: F32, cuts: tuple[int, ...]
-) -> tuple[dict[int, float], dict[int, ByteRange]]:
-    """An exponent and a byte's range for each declared cut."""
+def _fit_ranges(
+    levels: tuple[Level, ...], spectral: SpectralMap, rows: F32, cuts: tuple[int, ...]
+) -> dict[int, ByteRange]:
+    """The range of |x_n| at each declared cut, over at most 10,000 of the rows."""
     few = rows[:: max(1, len(rows) // _OTHERS)][:_OTHERS]
-    exact = top_rows(held @ few.T, min(TOP, len(few))) if len(held) else None
     rest = np.array(spectral.forward(few), dtype=np.float32, order="C")
     decoded = np.zeros_like(rest)
-    exponents: dict[int, float] = {}
     ranges: dict[int, ByteRange] = {}
     start = 0
     for level in levels:
@@ -215,13 +168,10 @@ def _fit_divisors(
                 continue
             level.add_decoded(decoded, codes, done, end)
             done = end
-            here = spectral.backward(decoded)
-            norms, cosines = norms_and_cosines(here, few)
-            sums = held @ here.T
-            cut = start + end
-            exponents[cut] = 0.0 if exact is None else fit_exponent(sums, norms, cosines, exact)
-            ranges[cut] = ByteRange.spanning(divisors(norms, cosines, exponents[cut]))
+            ranges[start + end] = ByteRange.spanning(
+                np.linalg.norm(spectral.backward(decoded), axis=1)
+            )
         level.add_decoded(decoded, codes, done, level.bytes)
         rest = spectral.forward(few) - decoded
         start += level.bytes
-    return exponents, ranges
+    return ranges

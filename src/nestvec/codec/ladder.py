@@ -216,7 +216,7 @@ def round_codewords(centers: F32) -> tuple[NDArray[np.int8], F32]:
 
 def pack(words: U8) -> U8:
     """Two 4-bit words a byte, the earlier one in the low half: (n, 2b) to (n, b)."""
-    packed: U8 = words[:, 0::2] | (words[:, 1::2] << 4)
+    packed: U8 = (words[:, 0::2] | (words[:, 1::2] << 4)).astype(np.uint8)
     return packed
 
 

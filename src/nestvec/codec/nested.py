@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec import files
-from nestvec.codec.directions import directions, norms_and_cosines
-from nestvec.codec.facts import divisors
+from nestvec.codec.directions import directions
 from nestvec.codec.fitting import Settings, fit_levels
 from nestvec.codec.levels import Level
 from nestvec.codec.power import SpectralMap
@@ -45,8 +44,8 @@ class Codec:
     Attributes after fit
     --------------------
     dim: coordinates of a vector. bytes: bytes of a whole code. level_ends: legal cuts, rising.
-    cuts: declared cuts, for each of which facts() writes one byte a row; exponents: by cut, see
-    nestvec.codec.facts. fitted_rows: rows of the sample.
+    cuts: declared cuts, for each of which facts() writes one byte a row. fitted_rows: rows of the
+    sample.
 
     Fitting holds the sample and two copies of it in float32, and 134 MB of inner products:
     about 1.4 GB for 50,000 rows of 1,536, however many rows there are.
@@ -73,7 +72,6 @@ class Codec:
         self.levels: tuple[Level, ...] = ()
         self.map = SpectralMap(0.0)
         self.cuts: tuple[int, ...] = ()
-        self.exponents: dict[int, float] = {}
         self.ranges: dict[int, ByteRange] = {}
         self.fitted_rows = 0
 
@@ -92,7 +90,7 @@ class Codec:
         self.spec = format_spec(fitted.terms)
         self.dim = vectors.shape[1]
         self.levels, self.map = fitted.levels, fitted.map
-        self.cuts, self.exponents, self.ranges = fitted.cuts, fitted.exponents, fitted.ranges
+        self.cuts, self.ranges = fitted.cuts, fitted.ranges
         self.fitted_rows = fitted.rows
         return self
 
@@ -159,7 +157,7 @@ class Codec:
     def facts(self, codes: U8, vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """One byte a row for each declared cut, norm_4 (n,) uint8 and so on; and length.
 
-        norm_n holds the divisor |x_n| cos(x, x_n)^b of a score at cut n (nestvec.codec.facts).
+        norm_n is |x_n|, the divisor of a score at cut n, on the logarithmic grid of ranges[n].
         length (n,) float32, for dot and l2 only, is |x|.
         """
         self._check_width(vectors)
@@ -172,14 +170,13 @@ class Codec:
             rows = np.asarray(vectors[at : at + _BLOCK], np.float32)
             if self.metric != "cosine":
                 found["length"][at : at + _BLOCK] = np.linalg.norm(rows, axis=1)
-            towards = directions(rows)
             for cut, decoded in self.reconstructions(codes[at : at + _BLOCK], self.cuts):
-                values = divisors(*norms_and_cosines(decoded, towards), self.exponents[cut])
-                found[f"norm_{cut}"][at : at + _BLOCK] = self.ranges[cut].pack(values)
+                norms = np.linalg.norm(decoded, axis=1)
+                found[f"norm_{cut}"][at : at + _BLOCK] = self.ranges[cut].pack(norms)
         return found
 
     def norms(self, codes: U8, n_bytes: int) -> F32:
-        """|x_n| (n,) of codes at any cut, derived by decoding: the divisor of undeclared cuts."""
+        """|x_n| (n,) of codes at any cut, derived by decoding; for cuts that are not declared."""
         out = np.empty(len(codes), np.float32)
         for at in range(0, len(codes), _BLOCK):
             out[at : at + _BLOCK] = np.linalg.norm(
@@ -188,7 +185,7 @@ class Codec:
         return out
 
     def unpack_norms(self, packed: U8, n_bytes: int) -> F32:
-        """The divisors (n,) float32 of a declared cut's bytes (n,)."""
+        """|x_n| (n,) float32 of a declared cut's bytes (n,)."""
         if n_bytes not in self.ranges:
             raise UserError(
                 f"norm bytes are written for the declared cuts {list(self.cuts)}; got {n_bytes}; "
@@ -230,7 +227,7 @@ class Codec:
         return sums
 
     def finish(self, sums: F32, norms: F32, prepared: Prepared, lengths: F32 | None = None) -> F32:
-        """Scores (q, n), higher is better, of raw sums (q, n) and divisors (n,) or (q, n)."""
+        """Scores (q, n), higher is better, of raw sums (q, n) and |x_n| (n,) or (q, n)."""
         return finish(self.metric, sums, norms, prepared.norms, lengths)
 
     def score(
@@ -242,7 +239,7 @@ class Codec:
     ) -> F32:
         """Scores (q, n) of queries (q, d) against codes cut at n_bytes.
 
-        facts: what facts() gave; without them the divisor is |x_n|, derived from the code, and
+        facts: what facts() gave; without them |x_n| is derived from the code, and
         the metrics dot and l2 raise UserError, since lengths are not in the code.
         """
         end = self._check_cut(n_bytes)
@@ -276,7 +273,6 @@ class Codec:
         short.dim, short.map, short.fitted_rows = self.dim, self.map, self.fitted_rows
         short.levels = tuple(kept)
         short.cuts = tuple(cut for cut in self.cuts if cut <= end)
-        short.exponents = {cut: self.exponents[cut] for cut in short.cuts}
         short.ranges = {cut: self.ranges[cut] for cut in short.cuts}
         return short
 
@@ -297,7 +293,6 @@ class Codec:
             "fitted_rows": self.fitted_rows,
             "fitted_power": self.map.exponent,
             "cuts": list(self.cuts),
-            "exponents": [self.exponents[cut] for cut in self.cuts],
             "ranges": [self.ranges[cut].to_config() for cut in self.cuts],
             "levels": [level.to_config() for level in self.levels],
         }
@@ -314,7 +309,6 @@ class Codec:
             float(config["fitted_power"]), None if matrix is None else matrix.astype(np.float32)
         )
         codec.cuts = tuple(config["cuts"])
-        codec.exponents = dict(zip(codec.cuts, config["exponents"], strict=True))
         codec.ranges = {
             cut: ByteRange.from_config(pair)
             for cut, pair in zip(codec.cuts, config["ranges"], strict=True)

@@ -21,15 +21,16 @@ class Prepared:
     tables: tuple[Any, ...]
 
 
-def finish(metric: str, sums: F32, divisors: F32, query_norms: F32, lengths: F32 | None) -> F32:
+def finish(metric: str, sums: F32, norms: F32, query_norms: F32, lengths: F32 | None) -> F32:
     """Scores (q, n), higher is better, of raw sums (q, n).
 
-    divisors: (n,) or (q, n), see nestvec.codec.facts; query_norms: (q,); lengths: |x| (n,), needed
-    for dot and l2. With c = sums / divisors, which stands for <q, x> / |x|:
+    norms: |x_n| (n,) or (q, n); query_norms: (q,); lengths: |x| (n,), needed
+    for dot and l2. With c = sums / norms, which stands for <q, x> / |x|:
     cosine c / |q|; dot |x| c; l2 -(|x|^2 - 2 |x| c + |q|^2), the negated squared distance.
     Raises UserError where lengths are missing.
     """
-    along: F32 = sums / divisors
+    safe_norms = np.where(norms > 0, norms, np.float32(1))
+    along = (sums / safe_norms).astype(np.float32, copy=False)
     if metric == "cosine":
         safe = np.where(query_norms > 0, query_norms, np.float32(1))
         along /= safe[:, None]
