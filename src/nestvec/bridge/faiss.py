@@ -1,7 +1,7 @@
 """Quantizers of the faiss library as methods of an evaluation; the one file that imports it.
 
-Each is given the correction that our codec gives itself, one byte a row that divides the score
-(nestvec.codec.facts), fitted in the same way, and is charged for it. RaBitQ brings its own.
+Each is given the correction that our codec gives itself, the norm of the
+reconstruction in one byte a row, and is charged for it. RaBitQ brings its own.
 faiss takes as many threads as its omp_set_num_threads was told, or OMP_NUM_THREADS says.
 """
 
@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.decoded import (
-    Divisor,
     StagesFitted,
+    byte_norms,
     calibrated,
     cut_decodes,
     fact_bytes,
     few_of,
-    fit_divisor,
     lengthened,
+    norm_range,
     row_lengths,
 )
 from nestvec.choose.methods import BYTE_COUNTS, Method, Rows, Size, queries_of_l2
 from nestvec.codec.directions import directions
-from nestvec.codec.fitting import hold_out
+from nestvec.codec.ranges import ByteRange
 from nestvec.errors import MissingExtra
 from nestvec.progress import Progress
 
@@ -124,7 +124,7 @@ class Product:
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> StagesFitted:
         """Train one quantizer a byte count."""
         faiss = require_faiss()
-        held, rows = hold_out(directions(sample), seed)
+        rows = directions(sample)
         dim = sample.shape[1]
         counts = _code_sizes(dim)
         progress.start(f"Fitting {self.name}", len(counts))
@@ -135,7 +135,7 @@ class Product:
             product.train(padded)
             trained = _TrainedProduct(product, dim, None)
             size = Size(None, int(product.code_size), fact_bytes(metric), trained.own_bytes)
-            stages.append(calibrated(size, trained, rows, held))
+            stages.append(calibrated(size, trained, rows))
             progress.advance(1)
         progress.finish()
         return StagesFitted(metric, tuple(stages))
@@ -155,7 +155,7 @@ class RotatedProduct:
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> StagesFitted:
         """Train one rotation and quantizer a byte count."""
         faiss = require_faiss()
-        held, rows = hold_out(directions(sample), seed)
+        rows = directions(sample)
         dim = sample.shape[1]
         counts = _code_sizes(dim)
         progress.start(f"Fitting {self.name}", len(counts))
@@ -168,7 +168,7 @@ class RotatedProduct:
             product.train(np.ascontiguousarray(padded @ rotation))
             trained = _TrainedProduct(product, dim, rotation)
             size = Size(None, int(product.code_size), fact_bytes(metric), trained.own_bytes)
-            stages.append(calibrated(size, trained, rows, held))
+            stages.append(calibrated(size, trained, rows))
             progress.advance(1)
         progress.finish()
         return StagesFitted(metric, tuple(stages))
@@ -192,9 +192,9 @@ class Residual:
     name: str = "rq"
 
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> ResidualFitted:
-        """Train one residual quantizer, and a divisor for every cut."""
+        """Train one residual quantizer, and the range of norms of every cut."""
         faiss = require_faiss()
-        held, rows = hold_out(directions(sample), seed)
+        rows = directions(sample)
         dim = rows.shape[1]
         progress.start(f"Fitting {self.name}", None)
         residual = faiss.ResidualQuantizer(dim, self.bytes, 8)
@@ -206,20 +206,20 @@ class Residual:
         cuts = tuple(count for count in BYTE_COUNTS if count <= self.bytes)
         few = few_of(rows)
         decodes = cut_decodes(books, residual.compute_codes(few), cuts)
-        fitted = tuple(fit_divisor(decoded, few, held) for decoded in decodes)
+        spans = tuple(norm_range(decoded) for decoded in decodes)
         progress.finish()
-        return ResidualFitted(metric, residual, books, cuts, fitted)
+        return ResidualFitted(metric, residual, books, cuts, spans)
 
 
 @dataclass(frozen=True, eq=False)
 class ResidualFitted:
-    """A trained residual quantizer, its codebooks (b, 256, d), and a divisor a cut."""
+    """A trained residual quantizer, its codebooks (b, 256, d), and a range of norms a cut."""
 
     metric: str
     quantizer: Any
     codebooks: F32
     cuts: tuple[int, ...]
-    divisors: tuple[Divisor, ...]
+    spans: tuple[ByteRange, ...]
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -229,7 +229,7 @@ class ResidualFitted:
         return tuple(Size(None, cut, fact, cut * each) for cut in self.cuts)
 
     def encode(self, documents: NDArray[Any], progress: Progress) -> ResidualCodes:
-        """Codes of the documents, and the divisor of every cut."""
+        """Codes of the documents, and the norms of every cut."""
         codes = np.empty((len(documents), len(self.codebooks)), np.uint8)
         facts = np.empty((len(self.cuts), len(documents)), np.float32)
         progress.start("encode", len(documents))
@@ -238,7 +238,7 @@ class ResidualFitted:
             own = self.quantizer.compute_codes(rows)
             codes[at : at + _BLOCK] = own
             for i, decoded in enumerate(cut_decodes(self.codebooks, own, self.cuts)):
-                facts[i, at : at + _BLOCK] = self.divisors[i].unpacked(decoded, rows)
+                facts[i, at : at + _BLOCK] = byte_norms(decoded, self.spans[i])
             progress.advance(len(rows))
         progress.finish()
         return ResidualCodes(self, codes, facts, row_lengths(documents, self.metric))
@@ -246,11 +246,11 @@ class ResidualFitted:
 
 @dataclass(frozen=True, eq=False)
 class ResidualCodes:
-    """Codes (n, b), divisors (cuts, n), and lengths (n,) for dot and l2."""
+    """Codes (n, b), norms (cuts, n), and lengths (n,) for dot and l2."""
 
     fitted: ResidualFitted
     codes: U8
-    divisors: F32
+    norms: F32
     lengths: F32 | None
 
     def map_queries(self, queries: F32) -> list[F32]:
@@ -259,10 +259,10 @@ class ResidualCodes:
         return [mapped] * len(self.fitted.cuts)
 
     def views(self, rows: Rows) -> Iterator[F32]:
-        """Reconstructions by their divisors at every cut."""
+        """Reconstructions by their norms at every cut."""
         decodes = cut_decodes(self.fitted.codebooks, self.codes[rows], self.fitted.cuts)
-        for divisor, decoded in zip(self.divisors, decodes, strict=True):
-            view = decoded / divisor[rows][:, None]
+        for norms, decoded in zip(self.norms, decodes, strict=True):
+            view = decoded / norms[rows][:, None]
             yield lengthened(view, self.lengths, rows, self.fitted.metric)
 
 

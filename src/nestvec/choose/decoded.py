@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.methods import Rows, Size, queries_of_l2
-from nestvec.codec.directions import directions, norms_and_cosines
-from nestvec.codec.facts import TOP, divisors, fit_exponent, top_rows
+from nestvec.codec.directions import directions
 from nestvec.codec.ranges import ByteRange
 from nestvec.progress import Progress
 
@@ -22,36 +21,23 @@ _BLOCK = 8192
 _OTHERS = 10_000
 
 
-@dataclass(frozen=True)
-class Divisor:
-    """The byte that divides a score: its exponent and range, see nestvec.codec.facts."""
-
-    exponent: float
-    span: ByteRange
-
-    def unpacked(self, decoded: F32, towards: F32) -> F32:
-        """Divisors (m,) of reconstructions (m, d) of directions (m, d), through their byte."""
-        values = divisors(*norms_and_cosines(decoded, towards), self.exponent)
-        return self.span.unpack(self.span.pack(values))
-
-
 def few_of(rows: F32) -> F32:
-    """At most 10,000 of the rows (m, d), evenly: enough to fit a divisor on."""
+    """At most 10,000 of the rows (m, d), evenly: enough to fit the range of their norms on."""
     return np.ascontiguousarray(rows[:: max(1, len(rows) // _OTHERS)][:_OTHERS])
 
 
-def fit_divisor(decoded: F32, towards: F32, held: F32) -> Divisor:
-    """The divisor of reconstructions (m, d) of unit rows (m, d), by held-out queries (q, d)."""
-    norms, cosines = norms_and_cosines(decoded, towards)
-    exponent = 0.0
-    if len(held):
-        exact = top_rows(held @ towards.T, min(TOP, len(towards)))
-        exponent = fit_exponent(held @ decoded.T, norms, cosines, exact)
-    return Divisor(exponent, ByteRange.spanning(divisors(norms, cosines, exponent)))
+def norm_range(decoded: F32) -> ByteRange:
+    """The range that the norms of reconstructions (m, d) span."""
+    return ByteRange.spanning(np.linalg.norm(decoded, axis=1))
+
+
+def byte_norms(decoded: F32, span: ByteRange) -> F32:
+    """|x_n| (m,) of reconstructions (m, d) as their byte says it."""
+    return span.unpack(span.pack(np.linalg.norm(decoded, axis=1)))
 
 
 def fact_bytes(metric: str) -> int:
-    """Bytes a row beside the code: the divisor's, and the length's under dot and l2."""
+    """Bytes a row beside the code: the norm's, and the length's under dot and l2."""
     return 1 if metric == "cosine" else 5
 
 
@@ -88,17 +74,16 @@ class Quantizer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One size: a quantizer of its own and its divisor."""
+    """One size: a quantizer of its own and the range of its norms."""
 
     size: Size
     quantizer: Quantizer
-    divisor: Divisor
+    span: ByteRange
 
 
-def calibrated(size: Size, quantizer: Quantizer, rows: F32, held: F32) -> Stage:
-    """A quantizer with its divisor, fitted on some unit rows (m, d) and held-out queries."""
-    few = few_of(rows)
-    return Stage(size, quantizer, fit_divisor(quantizer.decode(quantizer.encode(few)), few, held))
+def calibrated(size: Size, quantizer: Quantizer, rows: F32) -> Stage:
+    """A quantizer with the range of its norms over some unit rows (m, d)."""
+    return Stage(size, quantizer, norm_range(quantizer.decode(quantizer.encode(few_of(rows)))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +109,7 @@ class StagesFitted:
                 rows = directions(documents[at : at + _BLOCK])
                 own[at : at + _BLOCK] = stage.quantizer.encode(rows)
                 decoded = stage.quantizer.decode(own[at : at + _BLOCK])
-                fact[at : at + _BLOCK] = stage.divisor.unpacked(decoded, rows)
+                fact[at : at + _BLOCK] = byte_norms(decoded, stage.span)
                 progress.advance(len(rows))
             codes.append(own)
             facts.append(fact)
@@ -136,11 +121,11 @@ class StagesFitted:
 
 @dataclass(frozen=True, eq=False)
 class StagesEncoded:
-    """Codes (n, b) and divisors (n,) for each size; lengths (n,) for dot and l2."""
+    """Codes (n, b) and norms (n,) for each size; lengths (n,) for dot and l2."""
 
     fitted: StagesFitted
     codes: tuple[U8, ...]
-    divisors: tuple[F32, ...]
+    norms: tuple[F32, ...]
     lengths: F32 | None
 
     def map_queries(self, queries: F32) -> list[F32]:
@@ -149,11 +134,11 @@ class StagesEncoded:
         return [mapped] * len(self.codes)
 
     def views(self, rows: Rows) -> Iterator[F32]:
-        """Reconstructions by their divisors."""
-        for stage, codes, divisor in zip(
-            self.fitted.stages, self.codes, self.divisors, strict=True
+        """Reconstructions by their norms."""
+        for stage, codes, norms in zip(
+            self.fitted.stages, self.codes, self.norms, strict=True
         ):
-            view = stage.quantizer.decode(codes[rows]) / divisor[rows][:, None]
+            view = stage.quantizer.decode(codes[rows]) / norms[rows][:, None]
             yield lengthened(view, self.lengths, rows, self.fitted.metric)
 
 

@@ -159,14 +159,14 @@ class NestedCodes:
         return [mapped] * len(self.codec.cuts)
 
     def views(self, rows: Rows) -> Iterator[F32]:
-        """x_n at each cut, deeper ones added to the ones before, by the byte of its divisor."""
+        """x_n at each cut, deeper ones added to the ones before, by the byte of its norm."""
         lengths = self.facts.get("length")
         for cut, decoded in self.codec.reconstructions(self.codes[rows], self.codec.cuts):
-            divisors = self.codec.unpack_norms(self.facts[f"norm_{cut}"][rows], cut)
+            norms = self.codec.unpack_norms(self.facts[f"norm_{cut}"][rows], cut)
             if lengths is None:
-                yield decoded / divisors[:, None]
+                yield decoded / norms[:, None]
                 continue
-            view = decoded * (lengths[rows] / divisors)[:, None]
+            view = decoded * (lengths[rows] / norms)[:, None]
             if self.codec.metric == "dot":
                 yield view
             else:
