@@ -101,6 +101,7 @@ def fitted(spec: str, metric: str) -> Codec:
     return Codec(spec, metric=metric, beam=2, power=0.0, seed=0).fit(points(600, 99))
 
 
+@cache
 def made(n: int, metric: str = "cosine", spec: str = "12xcb16", seed: int = 0) -> Material:
     codec = fitted(spec, metric)
     vectors = points(n, seed)

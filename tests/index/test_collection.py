@@ -155,6 +155,12 @@ def test_what_is_no_collection_is_told(tmp_path: Path) -> None:
         Collection.open(tmp_path / "file")
 
 
+def test_an_interrupted_replacement_says_where_the_older_one_is(path: Path) -> None:
+    path.rename(path.with_name("a.nv.replaced"))
+    with pytest.raises(UserError, match=r"a\.nv\.replaced: rename that to a\.nv"):
+        Collection.open(path)
+
+
 @pytest.mark.parametrize("part", ["manifest", "codec", "data", "version"])
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_each_damaged_file_is_one_sentence(path: Path, part: str, damage: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
-from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json
+from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json, replaced_path
 from nestvec.index.files import sync_folder, tree_bytes, verified
 from nestvec.index.manifest import Manifest, read_manifest, write_manifest
 from nestvec.index.plan import Plan
@@ -85,12 +85,7 @@ class Collection:
         Raises UserError where there is none, its format is not known, or a file of it is missing
         or damaged; MissingExtra without the extra 'store'.
         """
-        if not (path / ROWS_FOLDER).is_dir():
-            state = "there is nothing" if not path.exists() else f"it has no {ROWS_FOLDER}"
-            raise UserError(
-                f"{path} is not a collection ({state}): build one with "
-                f"nestvec build SRC --out {path}."
-            )
+        _check_place(path)
         store = RowStore.open(path / ROWS_FOLDER)
         if not store.manifest_name:
             raise UserError(
@@ -271,3 +266,18 @@ class Collection:
             files_on_disk=tree_bytes(self.path / FILES_FOLDER),
             cache_on_disk=tree_bytes(self.path / CACHE_FOLDER),
         )
+
+
+def _check_place(path: Path) -> None:
+    if (path / ROWS_FOLDER).is_dir():
+        return
+    older = replaced_path(path)
+    if not path.exists() and older.is_dir():
+        raise UserError(
+            f"the replacement of {path} was interrupted, and its older version stands at {older}: "
+            f"rename that to {path.name}, or build again."
+        )
+    state = "it has no " + ROWS_FOLDER if path.exists() else "there is nothing"
+    raise UserError(
+        f"{path} is not a collection ({state}): build one with nestvec build SRC --out {path}."
+    )

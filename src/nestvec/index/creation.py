@@ -83,13 +83,18 @@ def replace(
     check_replaceable(path)
     with _partial(path) as partial:
         _fill(partial, rows, codes, facts, vectors, codec, manifest, evidence, progress)
-        older = path.with_name(path.name + ".replaced")
+        older = replaced_path(path)
         if path.exists():
             shutil.rmtree(older, ignore_errors=True)
             os.rename(path, older)
         os.rename(partial, path)
     sync_folder(path.parent)
     shutil.rmtree(older, ignore_errors=True)
+
+
+def replaced_path(path: Path) -> Path:
+    """Where a collection stands while the one that replaces it takes its place."""
+    return path.with_name(path.name + ".replaced")
 
 
 def check_replaceable(path: Path) -> None:
