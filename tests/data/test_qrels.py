@@ -45,7 +45,7 @@ def test_faults_name_file_and_line(tmp_path: Path, text: str, told: str) -> None
 def test_unknown_queries_and_documents_are_counted_and_named() -> None:
     qrels = {"q1": {"d1": 1.0, "d9": 1.0}, "q2": {"d8": 1.0, "d9": 1.0}}
     check_known(qrels, Path("q.tsv"), {"d1", "d8", "d9"}, {"q1", "q2", "q3"})
-    with pytest.raises(UserError, match="names 1 of 2 queries .* the first 'q2'"):
+    with pytest.raises(UserError, match=r"names 1 of 2 queries .* the first 'q2'"):
         check_known(qrels, Path("q.tsv"), {"d1", "d8", "d9"}, {"q1"})
-    with pytest.raises(UserError, match="names 2 documents .* the first 'd9'"):
+    with pytest.raises(UserError, match=r"names 2 documents .* the first 'd9'"):
         check_known(qrels, Path("q.tsv"), {"d1"}, {"q1", "q2"})

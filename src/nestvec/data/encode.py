@@ -177,7 +177,8 @@ class _Store:
                 f"all vectors must have one width, got {vectors.shape[1]} after {self._dim}: "
                 "encode all texts with one model."
             )
-        rows = np.ascontiguousarray(vectors, dtype=self._dtype)
+        with np.errstate(over="ignore"):  # told below
+            rows = np.ascontiguousarray(vectors, dtype=self._dtype)
         if self._dtype == np.float16 and not np.isfinite(rows).all():
             raise UserError(
                 "a coordinate is too large for float16 (over 65,504): store float32 instead."

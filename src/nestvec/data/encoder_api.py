@@ -251,7 +251,8 @@ def _vector(found: object) -> NDArray[np.float32]:
         return np.frombuffer(base64.b64decode(found, validate=True), dtype="<f4")
     if not isinstance(found, list):
         raise TypeError(type(found).__name__)
-    vector = np.asarray(found, dtype=np.float32)
+    with np.errstate(over="ignore"):  # told as not finite
+        vector = np.asarray(found, dtype=np.float32)
     if vector.ndim != 1:
         raise ValueError(vector.shape)
     return vector

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,6 @@ from nestvec.data.model_files import ModelFiles
 from nestvec.errors import MissingExtra, UserError
 
 try:
-    # transformers draws a progress bar over the weights of even a tiny model
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import sentence_transformers
     import torch
     import transformers
@@ -85,9 +82,9 @@ def choose_device(wanted: str) -> str:
     Raises UserError where the wanted one is not there.
     """
     there = {
-        "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
+        "cpu": True,
     }
     if wanted == "auto":
         return next(name for name, found in there.items() if found)
@@ -433,16 +430,23 @@ def _cpu_flags() -> set[str]:
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keeps the libraries' own remarks off the user's terminal; errors still come through."""
+    """Keeps the libraries' own remarks off the user's terminal; errors still come through.
+
+    The hub's progress bars over downloads stay, those of transformers over loading do not.
+    """
     names = ("sentence_transformers", "transformers", "huggingface_hub")
     loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
+    levels = [logger.level for logger in loggers]
+    bars = transformers.utils.logging.is_progress_bar_enabled()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
+        # the switch of transformers turns those of the hub with it, so only its own flag is set
+        transformers.utils.logging._tqdm_active = False
         try:
             yield
         finally:
-            for logger, level in zip(loggers, before, strict=True):
+            transformers.utils.logging._tqdm_active = bars
+            for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
