@@ -1,3 +1,123 @@
-"""Embeddings that can be cut: nested codes, measured on your own data."""
+"""Embeddings that can be cut: nested codes, measured on your own data.
+
+    import nestvec as nv
+
+    nv.build("notes/", out="notes.nv", keep=0.99)
+    for hit in nv.open("notes.nv").search("a question", k=3).hits:
+        print(hit.score, hit.text)
+
+Importing this module imports nothing heavy: each name is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from nestvec.errors import MissingExtra, UserError
+
+if TYPE_CHECKING:
+    from nestvec.choose.evidence import Evidence
+    from nestvec.codec.nested import Codec
+    from nestvec.index.collection import Collection, Hit
+    from nestvec.index.plan import Plan
+    from nestvec.jobs.build import BuildResult, build
+    from nestvec.jobs.choose import choose
+    from nestvec.jobs.embed import embed
+    from nestvec.jobs.evaluate import Evaluation, evaluate
+    from nestvec.jobs.fit import fit
+    from nestvec.jobs.info import Info, info
+    from nestvec.jobs.search import Answer, Opened
+    from nestvec.jobs.search import open_collection as open
+    from nestvec.nesting import Nesting
+    from nestvec.vectors import load_vectors, prefix, save_vectors
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "BuildResult",
+    "Codec",
+    "Collection",
+    "Evaluation",
+    "Evidence",
+    "Hit",
+    "Info",
+    "MissingExtra",
+    "Nesting",
+    "Opened",
+    "Plan",
+    "UserError",
+    "build",
+    "choose",
+    "embed",
+    "evaluate",
+    "fit",
+    "info",
+    "load_vectors",
+    "open",
+    "prefix",
+    "save_vectors",
+]
+
+#: public name -> module and the name there
+_HOMES = {
+    "Answer": ("nestvec.jobs.search", "Answer"),
+    "BuildResult": ("nestvec.jobs.build", "BuildResult"),
+    "Codec": ("nestvec.codec.nested", "Codec"),
+    "Collection": ("nestvec.index.collection", "Collection"),
+    "Evaluation": ("nestvec.jobs.evaluate", "Evaluation"),
+    "Evidence": ("nestvec.choose.evidence", "Evidence"),
+    "Hit": ("nestvec.index.collection", "Hit"),
+    "Info": ("nestvec.jobs.info", "Info"),
+    "Nesting": ("nestvec.nesting", "Nesting"),
+    "Opened": ("nestvec.jobs.search", "Opened"),
+    "Plan": ("nestvec.index.plan", "Plan"),
+    "build": ("nestvec.jobs.build", "build"),
+    "embed": ("nestvec.jobs.embed", "embed"),
+    "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
+    "fit": ("nestvec.jobs.fit", "fit"),
+    "info": ("nestvec.jobs.info", "info"),
+    "load_vectors": ("nestvec.vectors", "load_vectors"),
+    "open": ("nestvec.jobs.search", "open_collection"),
+    "prefix": ("nestvec.vectors", "prefix"),
+    "save_vectors": ("nestvec.vectors", "save_vectors"),
+}
+
+
+class _Choose(ModuleType):
+    """The room nestvec.choose, which is also the function nv.choose.
+
+    Python binds a loaded subpackage to its parent's attribute, so one name must serve both.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Say the cheapest code and plan that keep a wish; see nestvec.jobs.choose.choose."""
+        return importlib.import_module("nestvec.jobs.choose").choose(*args, **options)
+
+
+class _Nestvec(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "choose" and type(value) is ModuleType:
+            value.__class__ = _Choose
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Nestvec
+
+
+def __getattr__(name: str) -> Any:
+    if name == "choose":
+        return importlib.import_module("nestvec.choose")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nestvec' has no attribute {name!r}")
+    module, there = _HOMES[name]
+    value = getattr(importlib.import_module(module), there)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from nestvec.data.documents import SPLITS
 from nestvec.jobs.settings import (
     SIMILARITIES,
-    SPLITS,
     EmbedSettings,
     EvaluateSettings,
     ReadSettings,
@@ -95,9 +95,7 @@ def measure_options(function: F) -> F:
         click.option(
             "--metric",
             metavar="NAME",
-            default=default(EvaluateSettings, "metric"),
-            show_default=True,
-            help="Measure of quality: nDCG@k, R@k, RR@k, AP@k, P@k.",
+            help="Measure: nDCG@k, R@k, RR@k, AP@k, P@k.  [nDCG@10; R@10 without labels or titles]",
         ),
         click.option(
             "--similarity",

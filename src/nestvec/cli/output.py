@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nestvec.report.style import number
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -74,25 +76,6 @@ def print_table(
     console().print(table)
 
 
-def size(n_bytes: float) -> str:
-    """A number of bytes for people: 812 bytes, 6.3 MB (powers of 1,000)."""
-    if n_bytes < 1000:
-        return f"{n_bytes:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        n_bytes /= 1000
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-    return f"{n_bytes / 1000:.3g} TB"
-
-
 def interval(value: float, low: float, high: float) -> str:
     """A value with its interval: .679 [.641, .716]."""
-    return f"{short(value)} [{short(low)}, {short(high)}]"
-
-
-def short(value: float) -> str:
-    """Three decimals without the leading zero: .679, -.004, 1.000."""
-    text = f"{value:.3f}"
-    if text in ("-0.000", "0.000"):
-        return ".000"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    return f"{number(value)} [{number(low)}, {number(high)}]"

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict
 
 from nestvec.errors import UserError
 
 Similarity = Literal["cosine", "dot", "l2"]
 
 SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot", "l2")
-SPLITS: tuple[str, ...] = ("none", "paragraphs")
 DEMO_OUT = "demo.nv"
 
 
@@ -34,10 +33,6 @@ class ReadSettings:
     queries: str | None = None
     qrels: str | None = None
     demo: bool = False
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise UserError(f"split must be one of {', '.join(SPLITS)}; got {self.split!r}.")
 
 
 @dataclass(frozen=True)
@@ -63,19 +58,20 @@ class EmbedSettings(ReadSettings):
 class EvaluateSettings(EmbedSettings):
     """What is measured.
 
-    metric: the measure of quality, such as nDCG@10. similarity: how vectors compare.
+    metric: the measure of quality, such as nDCG@10; None takes nDCG@10 for queries with
+    judgements or made of titles, and R@10 for agreement with exact search.
+    similarity: how vectors compare; None takes the model's own, and cosine for vectors.
     spec: the nested code, or "auto". sample_queries: most queries made from the texts
     themselves (titles, held-out rows); given queries are all used. seed: of every draw.
     """
 
-    metric: str = "nDCG@10"
+    metric: str | None = None
     similarity: Similarity | None = None
     spec: str = "auto"
     sample_queries: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.sample_queries < 4:
             raise UserError(
                 f"sample_queries must be at least 4; got {self.sample_queries}. Try 1000."
@@ -154,7 +150,7 @@ class EmbedOptions(ReadOptions, total=False):
 class EvaluateOptions(EmbedOptions, total=False):
     """The fields of EvaluateSettings, as keyword arguments."""
 
-    metric: str
+    metric: str | None
     similarity: Similarity | None
     spec: str
     sample_queries: int
@@ -174,7 +170,13 @@ class BuildOptions(ChooseOptions, total=False):
     store_vectors: bool
 
 
-S = TypeVar("S")
+class FitOptions(TypedDict, total=False):
+    """The fields of FitSettings, as keyword arguments."""
+
+    spec: str
+    similarity: Similarity
+    beam: int
+    seed: int
 
 
 def default(settings: type, name: str) -> Any:

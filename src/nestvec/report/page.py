@@ -121,7 +121,7 @@ def _nested_table(sheet: Sheet) -> str:
                 ("bytes", "value", "difference"),
                 (
                     (
-                        [f"{cell.bytes:g}", *_figures(cell)],
+                        [_count(cell), *_figures(cell)],
                         "is-chosen" if cell.bytes == chosen else "",
                     )
                     for cell in nested
@@ -136,9 +136,9 @@ def _nested_table(sheet: Sheet) -> str:
             (
                 (
                     [
-                        title(cell.method) + (f" ({cell.note})" if cell.note else ""),
+                        escape(title(cell.method)),
                         "" if cell.dims is None else str(cell.dims),
-                        f"{cell.bytes:g}",
+                        _count(cell),
                         *_figures(cell),
                     ],
                     "",
@@ -149,6 +149,13 @@ def _nested_table(sheet: Sheet) -> str:
         + "</details></section>"
     )
     return "".join(parts)
+
+
+def _count(cell: Cell) -> str:
+    """Bytes read, and small how many of them are facts."""
+    if not cell.fact_bytes:
+        return f"{cell.bytes:,g}"
+    return f"{cell.bytes:,g} <small>{cell.bytes - cell.fact_bytes:g} + {cell.fact_bytes}</small>"
 
 
 def _figures(cell: Cell) -> list[str]:
@@ -166,7 +173,7 @@ def _figure(value: float, low: float, high: float) -> str:
 def _table(caption: str, headings: tuple[str, ...], rows: Iterable[tuple[list[str], str]]) -> str:
     """A table of numbers; a first column of words is aligned as words.
 
-    rows: (cells, class of the row); cells after the first are markup.
+    rows: (cells, class of the row); cells are markup.
     """
     words = headings[0] in ("method", "")
     head = "".join(
@@ -175,7 +182,7 @@ def _table(caption: str, headings: tuple[str, ...], rows: Iterable[tuple[list[st
     )
     body = []
     for cells, mark in rows:
-        first = f'<th scope="row"{"" if words else _NUM}>{escape(cells[0])}</th>'
+        first = f'<th scope="row"{"" if words else _NUM}>{cells[0]}</th>'
         rest = "".join(f"<td{_NUM}>{cell}</td>" for cell in cells[1:])
         body.append(f'<tr class="{mark}">{first}{rest}</tr>' if mark else f"<tr>{first}{rest}</tr>")
     return (
@@ -191,7 +198,7 @@ _NUM = ' class="num"'
 def _costs(sheet: Sheet) -> str:
     if not sheet.costs:
         return ""
-    rows = (([cost.what, escape(cost.full), escape(cost.chosen)], "") for cost in sheet.costs)
+    rows = (([escape(cost.what), escape(cost.full), escape(cost.chosen)], "") for cost in sheet.costs)
     return (
         "<section><h2>What the choice costs and saves</h2>"
         + _table("Full vectors and the choice, side by side", ("", "full vectors", "chosen"), rows)

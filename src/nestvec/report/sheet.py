@@ -20,8 +20,8 @@ SCHEMA_VERSION = 1
 class Cell:
     """One method at one byte count.
 
-    dims: coordinates kept, None for all or for codes. bytes: of one vector, facts included.
-    value, low, high: quality and its 95 % interval; delta_*: the paired difference from
+    dims: coordinates kept, None for all or for codes. bytes: read of one vector, of which
+    fact_bytes are norms and lengths. value, low, high: quality and its 95 % interval; delta_*: the paired difference from
     the full vectors.
     """
 
@@ -34,7 +34,7 @@ class Cell:
     delta: float
     delta_low: float
     delta_high: float
-    note: str = ""
+    fact_bytes: int = 0
 
 
 @dataclass(frozen=True)

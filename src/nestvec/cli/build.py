@@ -1,0 +1,110 @@
+"""nestvec build: texts or vectors to a collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nestvec.cli.bars import bars
+from nestvec.cli.options import (
+    json_option,
+    label_options,
+    measure_options,
+    model_options,
+    read_options,
+    wish_options,
+)
+from nestvec.cli.output import interval, print_json, print_table, say, warn
+from nestvec.jobs.amounts import in_bytes
+from nestvec.jobs.settings import BuildSettings
+
+if TYPE_CHECKING:
+    from nestvec.jobs.build import BuildResult
+    from nestvec.jobs.forecast import Forecast
+
+
+@click.command("build", short_help="Turn texts or vectors into a collection.")
+@click.argument("src", required=False)
+@click.option("--out", metavar="DIR", help="The collection to make.  [demo.nv with --demo]")
+@wish_options
+@label_options
+@read_options
+@model_options
+@measure_options
+@click.option("--no-vectors", is_flag=True, help="Keep the codes only, not the float16 vectors.")
+@click.option("--dry-run", is_flag=True, help="Say sizes and time, and build nothing.")
+@json_option
+def command(
+    src: str | None,
+    out: str | None,
+    no_vectors: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Turn SRC, texts or vectors, into a small, measured, searchable collection.
+
+    SRC is a folder of .txt, .md, .rst or .html; a .jsonl, .csv, .tsv, .parquet or .arrow file
+    with a column of texts; a folder with corpus.jsonl, queries.jsonl and qrels/; or vectors in
+    .npy, .npz, .safetensors or .parquet.
+    """
+    from nestvec.jobs.build import build_with
+    from nestvec.jobs.forecast import forecast
+
+    settings = BuildSettings(**options, store_vectors=not no_vectors)
+    if dry_run:
+        found = forecast(src, out, settings, progress=bars())
+        if as_json:
+            print_json(found.to_json())
+        else:
+            _show_forecast(found)
+        return
+    result = build_with(src, out, settings, progress=bars())
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _show(result)
+
+
+def _show_forecast(found: Forecast) -> None:
+    say(f"{found.items:,} {found.kind}, {found.dim} dimensions")
+    say(f"codes and facts: about {in_bytes(found.code_bytes)}")
+    say(f"codec: about {in_bytes(found.codec_bytes)}")
+    say(f"vectors on disk: {in_bytes(found.vectors_on_disk_bytes)}")
+    say(f"time: about {found.seconds:,.0f} s ({found.time_note})")
+
+
+def _show(result: BuildResult) -> None:
+    evidence = result.evaluation
+    print_table(
+        f"{result.metric} on {result.queries:,} queries ({result.kind_of_queries}); "
+        f"full vectors {interval(*result.full)}, {result.full_bytes:,} bytes",
+        [("nested code, bytes", True), ("value [95 %]", True), ("difference [95 %]", True)],
+        [
+            [
+                f"[bold]{cell.bytes:g} chosen[/]"
+                if cell.bytes == result.read_bytes
+                else f"{cell.bytes:g}",
+                interval(cell.value, cell.low, cell.high),
+                interval(cell.delta, cell.delta_low, cell.delta_high),
+            ]
+            for cell in evidence.cells
+            if cell.method == "nested"
+        ],
+    )
+    say(result.sentence)
+    say(
+        f"{result.items:,} rows at {result.bytes_per_vector:g} bytes and a codec of "
+        f"{in_bytes(result.codec_bytes)}: {in_bytes(result.total_bytes)} in all"
+        + (
+            f"; float16 vectors on disk: {in_bytes(result.vectors_on_disk_bytes)}."
+            if result.vectors_on_disk_bytes
+            else "."
+        )
+    )
+    warn(result.warnings)
+    say(f"{result.out} in {result.seconds:.0f} s, {result.peak_rss_mb:,.0f} MB of memory at most.")
+    say(f"Report: {result.report}")
+    if result.model is not None:
+        say(f'Try: nestvec search {result.out} "your question"')

@@ -1,0 +1,69 @@
+"""nestvec evaluate: every method at every byte count, on your own data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nestvec.cli.bars import bars
+from nestvec.cli.options import (
+    json_option,
+    label_options,
+    measure_options,
+    model_options,
+    read_options,
+)
+from nestvec.cli.output import interval, print_json, print_table, warn
+from nestvec.jobs.settings import EvaluateSettings
+
+if TYPE_CHECKING:
+    from nestvec.jobs.evaluate import Evaluation
+
+
+@click.command("evaluate", short_help="Measure every method at every byte count.")
+@click.argument("src", metavar="SRC_OR_DIR", required=False)
+@label_options
+@read_options
+@model_options
+@measure_options
+@json_option
+def command(src: str | None, as_json: bool, **options: Any) -> None:
+    """Measure the nested code and its rivals on SRC, or on a collection's own rows.
+
+    Without queries and judgements, titles must find their texts; without titles, each method
+    must agree with exact search by the full vectors.
+    """
+    from nestvec.jobs.evaluate import evaluate_with
+
+    result = evaluate_with(src, EvaluateSettings(**options), progress=bars())
+    if as_json:
+        print_json(result.to_json())
+    else:
+        show(result)
+
+
+def show(result: Evaluation) -> None:
+    """The grid as a table."""
+    print_table(
+        f"{result.metric} on {result.queries:,} queries ({result.kind_of_queries}); "
+        f"full vectors {interval(*result.full)}, {result.full_bytes:,} bytes",
+        [
+            ("method", False),
+            ("dims", True),
+            ("bytes", True),
+            ("value [95 %]", True),
+            ("difference [95 %]", True),
+        ],
+        [
+            [
+                f"[bold]{cell.method}[/]" if cell.method == "nested" else cell.method,
+                "" if cell.dims is None else str(cell.dims),
+                f"{cell.bytes:g}",
+                interval(cell.value, cell.low, cell.high),
+                interval(cell.delta, cell.delta_low, cell.delta_high),
+            ]
+            for cell in result.cells
+        ],
+    )
+    warn(result.warnings)

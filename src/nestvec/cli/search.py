@@ -1,0 +1,94 @@
+"""nestvec search: hits for one question, or for every line of standard input."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from nestvec.cli.options import json_option
+from nestvec.cli.output import print_json, say
+from nestvec.jobs.settings import EmbedSettings, default
+from nestvec.report.style import number
+
+if TYPE_CHECKING:
+    from nestvec.jobs.search import Answer, Opened
+
+#: characters of a hit's text on one line of the terminal
+SHOWN = 200
+
+
+@click.command("search", short_help="Answer a question from a collection.")
+@click.argument("collection", metavar="DIR")
+@click.argument("text", required=False)
+@click.option("-k", type=click.IntRange(min=1), metavar="N", help="How many hits.  [the plan's]")
+@click.option("--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10.  [the collection's]")
+@click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
+@click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
+@click.option(
+    "--device",
+    metavar="NAME",
+    default=default(EmbedSettings, "device"),
+    show_default=True,
+    help="Where the model runs.",
+)
+@json_option
+def command(
+    collection: str,
+    text: str | None,
+    k: int | None,
+    plan: str | None,
+    vector: str | None,
+    trust_remote_code: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Answer TEXT from the collection DIR; without TEXT, one question a line is read."""
+    from nestvec.jobs.search import open_collection
+
+    if text is not None and vector is not None:
+        raise click.UsageError("give a text or --vector, not both.")
+    opened = open_collection(collection, trust_remote_code=trust_remote_code, device=device)
+    opened.check(plan, k)
+    if vector is not None:
+        for answer in opened.search_file(vector, k=k, plan=plan):
+            _show(answer, as_json)
+    elif text is not None:
+        _show(opened.search(text, k=k, plan=plan), as_json)
+    else:
+        _converse(opened, k, plan, as_json)
+
+
+def _converse(opened: Opened, k: int | None, plan: str | None, as_json: bool) -> None:
+    """A question a line until the end of input; one that is empty is passed over."""
+    prompt = sys.stdin.isatty()
+    _ = opened.encoder  # loaded before the first question, not during it
+    while True:
+        if prompt:
+            click.echo("? ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            _show(opened.search(line.strip(), k=k, plan=plan), as_json)
+
+
+def _show(answer: Answer, as_json: bool) -> None:
+    if as_json:
+        print_json(answer.to_json())
+        return
+    if answer.question:
+        say(click.style(answer.question, bold=True))
+    for rank, hit in enumerate(answer.hits, 1):
+        words = " ".join(hit.text.split())
+        if len(words) > SHOWN:
+            words = words[:SHOWN].rsplit(" ", 1)[0] + " …"
+        name = click.style(hit.title or hit.id, fg="cyan")
+        say(f"{rank:3}. {number(hit.score)}  {name}")
+        if words and words != hit.title:
+            say(f"           {words}")
+    stages = ", ".join(
+        f"{stage.stage} of {stage.scanned:,} rows in {stage.ms:.1f} ms" for stage in answer.stages
+    )
+    say(click.style(f"     read {stages}", dim=True))

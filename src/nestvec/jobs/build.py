@@ -1,0 +1,310 @@
+"""From texts or vectors to a compressed, measured, searchable collection."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.data.source import Source
+from nestvec.errors import UserError
+from nestvec.index.creation import create
+from nestvec.index.manifest import Manifest
+from nestvec.jobs.build_sheet import build_sheet, short_command
+from nestvec.jobs.choose import Picked, pick, pick_unmeasured
+from nestvec.jobs.embed import work_folder
+from nestvec.jobs.encoders import kept_settings
+from nestvec.jobs.evaluate import SCHEMA_VERSION, Evaluation, interval_json, remarks
+from nestvec.jobs.fit import check_free
+from nestvec.jobs.machine import describe_machine, peak_rss_mb
+from nestvec.jobs.material import Material, check_settings, check_source, gather
+from nestvec.jobs.report import report
+from nestvec.jobs.settings import DEMO_OUT, BuildOptions, BuildSettings
+from nestvec.progress import Progress, quiet
+from nestvec.vectors import row_blocks
+
+#: the largest number that float16 holds is 65,504; beyond this, vectors stay float32
+HALF_RANGE = 60_000.0
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What was built, what it costs and what it keeps.
+
+    full: value, low, high of the full vectors' quality; kept: the share of it that the plan
+    keeps on queries it was not chosen by; both None where the rows are too few to measure.
+    bytes_per_vector: what the plan reads of a row, code and facts. total_bytes: of all rows'
+    codes and facts and of the codec. break_even_rows: rows from which codes and codec are
+    smaller than full float32 vectors.
+    """
+
+    out: str
+    report: str
+    items: int
+    dim: int
+    model: str | None
+    metric: str | None
+    similarity: str
+    full: tuple[float, float, float] | None
+    kept: tuple[float, float, float] | None
+    met: bool
+    plan: str
+    spec: str
+    code_bytes: int
+    fact_bytes: int
+    codec_bytes: int
+    total_bytes: int
+    break_even_rows: int
+    vectors_on_disk_bytes: int
+    queries: int
+    kind_of_queries: str | None
+    truncated: int | None
+    evaluation: Evaluation | None
+    sentence: str
+    seconds: float
+    encode_seconds: float
+    peak_rss_mb: float
+    warnings: tuple[str, ...]
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """Bytes that the plan reads of a row: code and facts."""
+        return self.code_bytes + self.fact_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; the grid itself is in the report and in evaluate."""
+        return {
+            "items": self.items,
+            "dim": self.dim,
+            "model": self.model,
+            "metric": self.metric,
+            "similarity": self.similarity,
+            "full": interval_json(self.full),
+            "plan": self.plan,
+            "spec": self.spec,
+            "bytes_per_vector": self.bytes_per_vector,
+            "code_bytes": self.code_bytes,
+            "fact_bytes": self.fact_bytes,
+            "codec_bytes": self.codec_bytes,
+            "total_bytes": self.total_bytes,
+            "break_even_rows": self.break_even_rows,
+            "kept": interval_json(self.kept),
+            "met": self.met,
+            "queries": self.queries,
+            "kind_of_queries": self.kind_of_queries,
+            "vectors_on_disk_bytes": self.vectors_on_disk_bytes,
+            "truncated": self.truncated,
+            "out": self.out,
+            "report": self.report,
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+            "encode_seconds": round(self.encode_seconds, 3),
+            "peak_rss_mb": self.peak_rss_mb,
+            "schema_version": SCHEMA_VERSION,
+        }
+
+
+def build(
+    src: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[BuildOptions],
+) -> BuildResult:
+    """Build a collection from texts or vectors, at the fewest bytes that keep the wish.
+
+    src: a file or folder, None with demo=True. out: the collection to make, a new folder.
+    options: the fields of BuildSettings, such as keep=0.99 or max_bytes=48.
+    An interrupted run leaves `<out>.work`, and goes on there when it is run again.
+    Raises UserError for what cannot be used; nothing half-written stands at out.
+    """
+    return build_with(src, out, BuildSettings(**options), progress)
+
+
+def build_with(
+    src: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+    settings: BuildSettings,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """As build, the options in one record."""
+    begun = time.monotonic()
+    listener = progress or quiet()
+    place, source = check_build(src, out, settings)
+    work = work_folder(place)
+    material = gather(source, settings, work, listener)
+    picked = choose_code(material, settings, listener)
+    vectors = storable(material.vectors, work) if settings.store_vectors else None
+    result = _result(place, material, picked, vectors, settings, begun)
+    command = short_command("build", src, place, settings)
+    sheet = build_sheet(result, material, picked, command, settings)
+    evidence = {
+        "sheet": sheet.to_json(),
+        "result": result.to_json(),
+        "grid": None if picked.evidence is None else picked.evidence.to_config(),
+        "questions": None if material.questions is None else material.questions.to_json(),
+    }
+    create(
+        place,
+        material.rows,
+        codes=picked.coded.codes,
+        facts=picked.coded.facts,
+        vectors=vectors,
+        codec=picked.coded.codec,
+        manifest=_manifest(material, picked, settings),
+        evidence=evidence,
+        progress=listener,
+    )
+    report(place)
+    shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def check_build(
+    src: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+    settings: BuildSettings,
+) -> tuple[Path, Source]:
+    """Where the collection goes and its source, everything cheap checked.
+
+    Raises UserError; imports no torch.
+    """
+    source = check_source(src, settings)
+    if out is None:
+        if not settings.demo:
+            raise UserError("a place for the collection is needed: name it with --out DIR.")
+        out = DEMO_OUT
+    place = Path(out)
+    check_free(place)
+    check_settings(settings, source.kind)
+    return place, source
+
+
+def choose_code(material: Material, settings: BuildSettings, progress: Progress) -> Picked:
+    """The code, fitted and encoded: measured where there are rows enough to ask questions."""
+    if material.questions is None:
+        return pick_unmeasured(material, settings, progress)
+    return pick(material, material.questions, settings, progress)
+
+
+def storable(vectors: NDArray[Any], work: Path) -> NDArray[Any]:
+    """The vectors as float16, by blocks, in a file of the work folder; float32 where too large."""
+    if vectors.dtype == np.float16:
+        return vectors
+    largest = max(float(np.abs(vectors[rows]).max()) for rows in row_blocks(vectors))
+    if largest > HALF_RANGE:
+        return vectors
+    work.mkdir(parents=True, exist_ok=True)
+    half = np.lib.format.open_memmap(
+        work / "vectors16.npy", mode="w+", dtype=np.float16, shape=vectors.shape
+    )
+    for rows in row_blocks(vectors):
+        half[rows] = vectors[rows]
+    half.flush()
+    return half
+
+
+def break_even(dim: int, bytes_per_vector: int, codec_bytes: int) -> int:
+    """Rows from which codes and codec together are smaller than full float32 vectors."""
+    saved = 4 * dim - bytes_per_vector
+    return codec_bytes // saved + 1 if saved > 0 else 0
+
+
+def _result(
+    place: Path,
+    material: Material,
+    picked: Picked,
+    vectors: NDArray[Any] | None,
+    settings: BuildSettings,
+    begun: float,
+) -> BuildResult:
+    codec = picked.coded.codec
+    items, dim = material.vectors.shape
+    per_vector = picked.code_bytes + picked.fact_bytes
+    codec_bytes = codec.size_bytes()
+    evidence = picked.evidence
+    evaluation = None
+    seconds = time.monotonic() - begun
+    if evidence is not None and material.questions is not None:
+        evaluation = Evaluation(
+            evidence, material.questions.about, remarks(evidence), evidence.seconds, peak_rss_mb()
+        )
+    pays_from = break_even(dim, per_vector, codec_bytes)
+    return BuildResult(
+        out=str(place),
+        report=str(place / "report.html"),
+        items=items,
+        dim=dim,
+        model=material.model,
+        metric=None if evidence is None else evidence.measure,
+        similarity=material.similarity,
+        full=None if evaluation is None else evaluation.full,
+        kept=picked.kept,
+        met=picked.met,
+        plan=picked.plan,
+        spec=codec.spec,
+        code_bytes=picked.code_bytes,
+        fact_bytes=picked.fact_bytes,
+        codec_bytes=codec_bytes,
+        total_bytes=items * per_vector + codec_bytes,
+        break_even_rows=pays_from,
+        vectors_on_disk_bytes=0 if vectors is None else int(vectors.nbytes),
+        queries=0 if evidence is None else evidence.queries,
+        kind_of_queries=None if evidence is None else evidence.kind,
+        truncated=material.truncated,
+        evaluation=evaluation,
+        sentence=picked.sentence,
+        seconds=seconds,
+        encode_seconds=material.encode_seconds,
+        peak_rss_mb=peak_rss_mb(),
+        warnings=(
+            *material.warnings,
+            *picked.warnings,
+            *(() if evaluation is None else evaluation.warnings),
+            *_too_few(items, pays_from, codec_bytes),
+        ),
+    )
+
+
+def _too_few(items: int, pays_from: int, codec_bytes: int) -> Sequence[str]:
+    if items >= pays_from:
+        return ()
+    return (
+        f"the codec ({codec_bytes / 1e6:.2g} MB) weighs more than it saves here: it pays from "
+        f"{pays_from:,} rows, and there are {items:,}.",
+    )
+
+
+def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Manifest:
+    encoder = material.encoder
+    described: dict[str, object] = {}
+    prompts: dict[str, str] = {}
+    if encoder is not None:
+        questions = material.questions
+        titled = questions is None or questions.task.kind != "title->text"
+        described = {
+            "settings": kept_settings(settings),
+            "description": encoder.describe(),
+            "documents": "title and text" if titled else "text",
+        }
+        said = encoder.describe()
+        prompts = {kind: str(said.get(f"{kind}_prompt") or "") for kind in ("query", "document")}
+    return Manifest(
+        metric=material.similarity,
+        dim=material.vectors.shape[1],
+        rows=len(material.vectors),
+        spec=picked.coded.codec.spec,
+        plan=picked.plan,
+        model=material.model,
+        revision=None if encoder is None else encoder.revision,
+        prompts=prompts,
+        encoder=described,
+        machine=describe_machine(),
+    )

@@ -1,0 +1,71 @@
+"""The encoder that settings or a collection ask for; checks first, weights only when wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nestvec.errors import UserError
+from nestvec.jobs.settings import EmbedSettings
+
+if TYPE_CHECKING:
+    from nestvec.data.encoder import Encoder
+
+
+def check_encoder(settings: EmbedSettings) -> None:
+    """Raise UserError where the model cannot be had; imports no torch."""
+    from nestvec.data.encoder import DEVICES
+    from nestvec.data.model_files import find_model
+
+    if settings.device not in DEVICES:
+        raise UserError(f"device must be one of {', '.join(DEVICES)}; got {settings.device!r}.")
+    if settings.dimensions is not None and settings.dimensions < 1:
+        raise UserError(f"dimensions must be at least 1; got {settings.dimensions}.")
+    if settings.api is None:
+        find_model(settings.model)
+    else:
+        make_encoder(settings)
+
+
+def make_encoder(settings: EmbedSettings) -> Encoder:
+    """The encoder, its weights loaded; raises UserError where it cannot be had."""
+    if settings.api is not None:
+        from nestvec.data.encoder_api import ApiEncoder
+
+        return ApiEncoder(
+            settings.api,
+            settings.model,
+            dimensions=settings.dimensions,
+            query_prompt=settings.query_prompt or "",
+            document_prompt=settings.doc_prompt or "",
+        )
+    from nestvec.data.encoder import load_encoder
+
+    return load_encoder(
+        settings.model,
+        query_prompt=settings.query_prompt,
+        document_prompt=settings.doc_prompt,
+        width=settings.dimensions,
+        trust_remote_code=settings.trust_remote_code,
+        device=settings.device,
+    )
+
+
+def kept_settings(settings: EmbedSettings) -> dict[str, Any]:
+    """What a collection keeps of the settings, to make the same encoder again."""
+    names = ("model", "query_prompt", "doc_prompt", "trust_remote_code", "api", "dimensions")
+    return {name: getattr(settings, name) for name in names}
+
+
+def encoder_of(kept: Mapping[str, Any], *, trust_remote_code: bool, device: str) -> Encoder:
+    """The encoder a collection was built with.
+
+    Raises UserError where it needs to run a repository's own code and the caller did not allow it:
+    a collection that came from elsewhere must not decide that.
+    """
+    if kept.get("trust_remote_code") and not trust_remote_code:
+        raise UserError(
+            f"the model {kept['model']!r} runs code of its own, which a collection may not ask "
+            "for by itself: pass --trust-remote-code if you trust it."
+        )
+    return make_encoder(EmbedSettings(**{**kept, "device": device}))

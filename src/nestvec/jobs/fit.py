@@ -1,0 +1,95 @@
+"""A codec from a file of vectors."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from nestvec.codec.nested import Codec
+from nestvec.codec.spec import parse_spec
+from nestvec.errors import UserError
+from nestvec.jobs.machine import peak_rss_mb
+from nestvec.jobs.settings import FitOptions, FitSettings
+from nestvec.progress import Progress
+from nestvec.vectors import check_vectors, load_vectors
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """spec as fitted; bytes of a code; codec_bytes of the file's arrays; rows seen."""
+
+    spec: str
+    dim: int
+    bytes: int
+    similarity: str
+    codec_bytes: int
+    rows: int
+    seconds: float
+    peak_rss_mb: float
+    out: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat object."""
+        return asdict(self)
+
+
+def fit(
+    vectors: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[FitOptions],
+) -> FitResult:
+    """Fit a codec on the vectors of a file and save it as .safetensors.
+
+    options: the fields of FitSettings, such as spec. On arrays, use Codec itself.
+    """
+    return fit_with(vectors, out, FitSettings(**options), progress)
+
+
+def fit_with(
+    vectors: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: FitSettings,
+    progress: Progress | None = None,
+) -> FitResult:
+    """As fit, the options in one record.
+
+    Raises UserError where the file cannot be used, or out exists or is no .safetensors name.
+    """
+    begun = time.monotonic()
+    place = Path(out)
+    if place.suffix != ".safetensors":
+        raise UserError(f"a codec is a .safetensors file; got {place.name}. Choose such a name.")
+    check_free(place)
+    parse_spec(settings.spec)
+    found = load_vectors(vectors).vectors
+    check_vectors(found, str(vectors))
+    codec = Codec(
+        settings.spec, metric=settings.similarity, beam=settings.beam, seed=settings.seed
+    ).fit(found, progress=progress)
+    codec.save(place)
+    return FitResult(
+        codec.spec,
+        codec.dim,
+        codec.bytes,
+        codec.metric,
+        codec.size_bytes(),
+        codec.fitted_rows,
+        time.monotonic() - begun,
+        peak_rss_mb(),
+        str(place),
+    )
+
+
+def check_free(place: Path) -> None:
+    """Raise UserError where something stands at the place, or its folder does not exist."""
+    if place.exists():
+        raise UserError(f"{place} exists already: choose another name, or remove it first.")
+    if not place.absolute().parent.is_dir():
+        raise UserError(
+            f"the folder of {place} does not exist: create {place.absolute().parent} first."
+        )

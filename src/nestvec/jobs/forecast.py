@@ -1,0 +1,114 @@
+"""What a build would take: sizes and time, without building."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nestvec.codec.spec import parse_spec
+from nestvec.data.source import Source
+from nestvec.jobs.build import check_build
+from nestvec.jobs.encoders import make_encoder
+from nestvec.jobs.evaluate import DEFAULT_SPEC
+from nestvec.jobs.settings import BuildSettings
+from nestvec.progress import Progress, quiet
+
+#: texts that are encoded to learn the model's speed
+TIMED_TEXTS = 96
+#: rows a second that fitting, measuring and encoding codes come to at 384 dimensions on two
+#: cores; a rough figure, said to be one
+CODE_ROWS_PER_S = 1_000.0
+FIT_S = 20.0
+#: codewords of a codebook, and bytes of their numbers (float16)
+CODEWORDS = 256
+CODEWORD_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Sizes in bytes and seconds that a build would take; codes at their largest."""
+
+    items: int
+    kind: str
+    dim: int
+    bytes_per_vector: int
+    code_bytes: int
+    codec_bytes: int
+    total_bytes: int
+    vectors_on_disk_bytes: int
+    full_bytes: int
+    seconds: float
+    time_note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat object, marked as a dry run."""
+        return {"dry_run": True, **asdict(self)}
+
+
+def forecast(
+    src: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+    settings: BuildSettings,
+    progress: Progress | None = None,
+) -> Forecast:
+    """What build would make of the same arguments; everything is checked, nothing written.
+
+    Of texts, all are read and a few encoded, to learn the model's speed on this machine.
+    """
+    listener = progress or quiet()
+    _, source = check_build(src, out, settings)
+    items = source.survey().rows
+    note = "no texts to encode; the rest is a rough figure"
+    encode_s = 0.0
+    if source.kind == "texts":
+        dim, encode_s = _timed(source, items, settings, listener)
+        note = f"{encode_s:,.0f} s of it encoding, by the speed of {TIMED_TEXTS} of the texts"
+    else:
+        dim = source.vectors.shape[1]
+    spec = DEFAULT_SPEC if settings.spec == "auto" else settings.spec
+    per_code = min(code_width(spec, dim), settings.max_bytes or 1 << 30)
+    codec_bytes = per_code * CODEWORDS * CODEWORD_BYTES * dim if "cb" in spec else 0
+    per_vector = per_code + 1
+    return Forecast(
+        items,
+        source.kind,
+        dim,
+        per_vector,
+        items * per_vector,
+        codec_bytes,
+        items * per_vector + codec_bytes,
+        2 * dim * items if settings.store_vectors else 0,
+        4 * dim * items,
+        round(encode_s + FIT_S + items / CODE_ROWS_PER_S, 1),
+        note,
+    )
+
+
+def code_width(spec: str, dim: int) -> int:
+    """Bytes of a whole code of a spec at a width."""
+    widths = {"int8": dim, "float16": 2 * dim, "raw": 4 * dim}
+    total = 0
+    for term in parse_spec(spec):
+        amount = term.amount // 8 if term.kind == "sign" else term.amount
+        total += widths.get(term.kind, amount)
+    return total
+
+
+def _timed(
+    source: Source, items: int, settings: BuildSettings, progress: Progress
+) -> tuple[int, float]:
+    """Width of the vectors, and seconds that all texts would take."""
+    drawn = set(random.Random(settings.seed).sample(range(items), min(TIMED_TEXTS, items)))
+    sample = [row.titled_text for place, row in enumerate(source.rows()) if place in drawn]
+    encoder = make_encoder(settings)
+    encoder.prepare(sample[:32])
+    encoder.encode(sample[:8], "document")  # the first call is slower than all others
+    progress.start("timing the model", len(sample))
+    begun = time.perf_counter()
+    encoder.encode(sample, "document")
+    seconds = time.perf_counter() - begun
+    progress.finish()
+    return encoder.dim, seconds * items / len(sample)

@@ -1,0 +1,86 @@
+"""What a collection holds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nestvec.index.collection import Collection, Sizes
+
+
+@dataclass(frozen=True)
+class Info:
+    """Facts of a collection; kept: the share of quality its plan kept, with its interval."""
+
+    path: str
+    items: int
+    dim: int
+    model: str | None
+    revision: str | None
+    similarity: str
+    spec: str
+    plan: str
+    has_vectors: bool
+    metric: str | None
+    full: dict[str, float] | None
+    kept: dict[str, float] | None
+    sizes: Sizes
+    format_version: int
+    created_with: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object; sizes in bytes."""
+        return asdict(self)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Name and value, for people."""
+        sizes = self.sizes
+        found = [
+            ("rows", f"{self.items:,}"),
+            ("dimensions", f"{self.dim}"),
+            ("model", self.model or "none, built from vectors"),
+            ("similarity", self.similarity),
+            (
+                "code",
+                f"{self.spec}, {sizes.code_bytes} bytes and {sizes.fact_bytes} of facts a row",
+            ),
+            ("plan", self.plan),
+            ("full vectors", "kept" if self.has_vectors else "not kept"),
+            ("codec", f"{sizes.codec_bytes:,} bytes"),
+            ("on disk", f"{sizes.rows_on_disk + sizes.files_on_disk:,} bytes"),
+            ("cache", f"{sizes.cache_on_disk:,} bytes, may be deleted"),
+            ("format", f"{self.format_version}, written by nestvec {self.created_with}"),
+        ]
+        if self.kept is not None:
+            kept = self.kept
+            share = (
+                f"{100 * kept['value']:.1f} % ({100 * kept['low']:.1f} to {100 * kept['high']:.1f})"
+            )
+            found.insert(6, ("kept", f"{share} of {self.metric} at build"))
+        return found
+
+
+def info(path: str | os.PathLike[str]) -> Info:
+    """What the collection at path says of itself; raises UserError where it cannot be opened."""
+    opened = Collection.open(Path(path))
+    manifest = opened.manifest
+    result = (opened.evidence() or {}).get("result") or {}
+    return Info(
+        str(path),
+        opened.count,
+        opened.dim,
+        manifest.model,
+        manifest.revision,
+        manifest.metric,
+        manifest.spec,
+        manifest.plan,
+        opened.has_vectors,
+        result.get("metric"),
+        result.get("full"),
+        result.get("kept"),
+        opened.sizes(),
+        manifest.format_version,
+        manifest.created_with,
+    )

@@ -1,0 +1,207 @@
+"""Everything a measurement needs, made from SRC or from a collection: vectors, queries, rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from nestvec.data.rows import Row
+from nestvec.data.source import Source, open_demo, open_source
+from nestvec.errors import UserError
+from nestvec.index.collection import Collection
+from nestvec.index.store import ROWS_FOLDER
+from nestvec.jobs.encoders import check_encoder, make_encoder
+from nestvec.jobs.questions import Questions, ask_collection, ask_texts, ask_vectors
+from nestvec.jobs.settings import EvaluateSettings, ReadSettings
+from nestvec.measure.metrics import Measure
+from nestvec.progress import Progress
+
+if TYPE_CHECKING:
+    from nestvec.data.encoder import Encoder
+
+#: rows between two marks of an interrupted run; a model on a CPU takes some seconds for them
+BLOCK_ROWS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What is measured and built from.
+
+    rows: iterable again and again. vectors: (n, d) float, row i of rows[i]. questions: what it is
+    measured by, None where there are too few rows. encoder: None for vectors.
+    truncated: documents the model cut, None where unknown. encode_seconds: 0 for vectors.
+    """
+
+    name: str
+    kind: str
+    rows: Iterable[Row]
+    ids: Sequence[str]
+    vectors: NDArray[Any]
+    similarity: str
+    questions: Questions | None
+    encoder: Encoder | None = None
+    truncated: int | None = 0
+    encode_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The source's rows, read anew at each pass."""
+
+    source: Source
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.source.rows()
+
+
+@dataclass(frozen=True)
+class _NoRows:
+    def __iter__(self) -> Iterator[Row]:
+        return iter(())
+
+
+def is_collection(path: str | os.PathLike[str]) -> bool:
+    """Whether a collection stands at path."""
+    return (Path(path) / ROWS_FOLDER).is_dir()
+
+
+def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> Source:
+    """SRC, opened and cheaply checked.
+
+    Raises UserError where there is none, or both a SRC and the demonstration are asked for.
+    """
+    if settings.demo:
+        if src is not None:
+            raise UserError(f"give either a SRC or --demo, not both; got {os.fspath(src)}.")
+        return open_demo()
+    if src is None:
+        raise UserError(
+            "a SRC is needed, texts or vectors; got none. Name a file or folder, or try --demo."
+        )
+    return open_source(
+        src,
+        text_column=settings.text_column,
+        vector_column=settings.vector_column,
+        split=settings.split,
+        queries=settings.queries,
+        qrels=settings.qrels,
+    )
+
+
+def check_settings(settings: EvaluateSettings, kind: str) -> None:
+    """Raise UserError for a measure, code or model that cannot be; imports no torch."""
+    from nestvec.codec.spec import parse_spec
+
+    if settings.metric is not None:
+        Measure.parse(settings.metric)
+    if settings.spec != "auto":
+        parse_spec(settings.spec)
+    if kind == "texts":
+        check_encoder(settings)
+
+
+def gather(source: Source, settings: EvaluateSettings, work: Path, progress: Progress) -> Material:
+    """Read, check and (for texts) encode a source; blocks of vectors are kept in `work`.
+
+    All of the source is read once and checked before the model is loaded.
+    """
+    source.survey()
+    name = "the running Python's documentation" if settings.demo else source.path.name
+    if source.kind == "vectors":
+        similarity = settings.similarity or "cosine"
+        questions = ask_vectors(source, settings, similarity, progress)
+        return Material(
+            name, "vectors", _Rows(source), source.ids, source.vectors, similarity, questions,
+            warnings=_empty_rows(source),
+        )  # fmt: skip
+    return _gather_texts(source, settings, work, name, progress)
+
+
+def _gather_texts(
+    source: Source, settings: EvaluateSettings, work: Path, name: str, progress: Progress
+) -> Material:
+    from nestvec.data.encode import encode_texts
+
+    asking = ask_texts(source, settings)
+    encoder = make_encoder(settings)
+    similarity = settings.similarity or encoder.metric
+    begun = time.monotonic()
+    encoded = encode_texts(
+        (asking.document(row) for row in source.rows()),
+        encoder,
+        work / "vectors.npy",
+        total=source.tally.rows,
+        progress=progress,
+        dtype="float16" if similarity == "cosine" else "float32",
+        block_rows=BLOCK_ROWS,
+    )
+    seconds = time.monotonic() - begun
+    questions = asking.finish(encoder, encoded.vectors, source.ids, similarity, progress)
+    return Material(
+        name,
+        "texts",
+        _Rows(source),
+        source.ids,
+        encoded.vectors,
+        similarity,
+        questions,
+        encoder,
+        encoded.truncated,
+        seconds,
+        (*_empty_rows(source), *truncation(encoded.truncated, source.tally.rows, encoder)),
+        encoder.name,
+    )
+
+
+def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress) -> Material:
+    """The rows of a collection that keeps its vectors, and what it was measured by.
+
+    Raises UserError where it keeps codes only.
+    """
+    opened = Collection.open(path)
+    vectors = opened.vectors()
+    similarity = opened.manifest.metric
+    if settings.similarity not in (None, similarity):
+        raise UserError(
+            f"{path} compares by {similarity}; got similarity {settings.similarity}. "
+            "Build it again to change that."
+        )
+    ids = [str(identity) for batch in opened.batches(("id",)) for identity in batch["id"]]
+    questions = ask_collection(opened, ids, vectors, settings, progress)
+    return Material(
+        path.name,
+        "collection",
+        _NoRows(),
+        ids,
+        vectors,
+        similarity,
+        questions,
+        model=opened.manifest.model,
+    )
+
+
+def _empty_rows(source: Source) -> tuple[str, ...]:
+    if not source.tally.empty:
+        return ()
+    return (
+        f"{source.tally.empty:,} empty rows were left out, the first at "
+        f"{source.tally.first_empty}.",
+    )
+
+
+def truncation(truncated: int | None, rows: int, encoder: Encoder) -> tuple[str, ...]:
+    """A sentence where the model cut texts, else none."""
+    if not truncated:
+        return ()
+    return (
+        f"{truncated:,} of {rows:,} texts are longer than the {encoder.max_tokens} tokens that "
+        f"{encoder.name} reads, and were cut; --split paragraphs keeps all of them.",
+    )

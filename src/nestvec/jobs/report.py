@@ -1,0 +1,54 @@
+"""The report of a collection, from the evidence that it keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nestvec.errors import UserError
+from nestvec.index.collection import Collection
+from nestvec.report.chart import standalone
+from nestvec.report.page import page
+from nestvec.report.sheet import Sheet
+
+REPORT_NAME = "report.html"
+
+
+def report(collection: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+    """Write the report's page (.html) or its picture alone (.svg), and say where.
+
+    out: DIR/report.html where None. Raises UserError where the collection keeps no evidence.
+    """
+    opened = Collection.open(Path(collection))
+    place = Path(collection) / REPORT_NAME if out is None else Path(out)
+    if place.suffix not in (".html", ".svg"):
+        raise UserError(f"a report is an .html page or an .svg picture; got {place.name}.")
+    if not place.absolute().parent.is_dir():
+        raise UserError(f"the folder of {place} does not exist: create it first.")
+    sheet = sheet_of(opened)
+    write_text(place, standalone(sheet) if place.suffix == ".svg" else page(sheet))
+    return place
+
+
+def sheet_of(collection: Collection) -> Sheet:
+    """What the collection's report shows; raises UserError where it keeps no evidence."""
+    evidence = collection.evidence()
+    if evidence is None or "sheet" not in evidence:
+        raise UserError(
+            f"a report needs evidence, and {collection.path} was built without any: "
+            "build it again with this nestvec."
+        )
+    try:
+        return Sheet.from_json(evidence["sheet"])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the evidence of {collection.path} cannot be read ({error}).") from None
+
+
+def write_text(place: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""A collection with its encoder: text in, hits out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.errors import UserError
+from nestvec.index.collection import Collection, Hit, Result
+from nestvec.index.plan import Plan
+from nestvec.index.search import StageReport
+from nestvec.jobs.encoders import encoder_of
+
+if TYPE_CHECKING:
+    from nestvec.data.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one question found, best first, and what each stage of the plan did for it."""
+
+    question: str
+    hits: tuple[Hit, ...]
+    stages: tuple[StageReport, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """hits: [{id, score, text, title}], stages: [{stage, bytes, scanned, kept, ms}]."""
+        hits = [
+            {"id": hit.id, "score": hit.score, "text": hit.text, "title": hit.title}
+            for hit in self.hits
+        ]
+        return {"hits": hits, "stages": [asdict(stage) for stage in self.stages]}
+
+
+class Opened:
+    """A collection, open for questions; the model is loaded with the first text.
+
+    collection: the rows, codes and plan, searchable by vectors.
+    """
+
+    def __init__(self, collection: Collection, *, trust_remote_code: bool, device: str) -> None:
+        self.collection = collection
+        self._trust_remote_code = trust_remote_code
+        self._device = device
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return self.collection.count
+
+    @property
+    def dim(self) -> int:
+        """The number of coordinates of a vector."""
+        return self.collection.dim
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of a search that names none."""
+        return self.collection.plan
+
+    def check(self, plan: Plan | str | None = None, k: int | None = None) -> Plan:
+        """The plan that a search would run; raises UserError where it does not fit."""
+        return self.collection.checked_plan(plan, k)
+
+    def search(self, question: str, k: int | None = None, plan: Plan | str | None = None) -> Answer:
+        """The hits of a text.
+
+        k: how many, the plan's last count where None; plan: the collection's where None.
+        Raises UserError where the collection was built from vectors, or plan or k do not fit.
+        """
+        checked = self.check(plan, k)
+        if not question.strip():
+            raise UserError("a question must hold a word; got an empty text.")
+        vectors = self.encoder.encode([question], "query")
+        return _answer(question, self.collection.search(vectors, checked)[0])
+
+    def search_vectors(
+        self, vectors: NDArray[Any], k: int | None = None, plan: Plan | str | None = None
+    ) -> list[Answer]:
+        """The hits of query vectors (q, d), or of one vector (d,)."""
+        rows = vectors[None] if vectors.ndim == 1 else vectors
+        return [_answer("", each) for each in self.collection.search(rows, plan, k)]
+
+    def search_file(
+        self,
+        path: str | os.PathLike[str],
+        k: int | None = None,
+        plan: Plan | str | None = None,
+    ) -> list[Answer]:
+        """The hits of every vector of a file; a .npy file may hold one flat vector."""
+        if Path(path).suffix == ".npy" and Path(path).is_file():
+            try:
+                found = np.load(path, allow_pickle=False)
+            except (ValueError, OSError, EOFError):
+                found = None
+            if found is not None and found.ndim == 1:
+                return self.search_vectors(found, k, plan)
+        from nestvec.vectors import load_vectors
+
+        return self.search_vectors(load_vectors(path).vectors, k, plan)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The model that the collection was built with, loaded.
+
+        Raises UserError where it was built from vectors, or the model cannot be had.
+        """
+        kept = self.collection.manifest.encoder.get("settings")
+        if not kept:
+            raise UserError(
+                f"a text needs a model, and {self.collection.path} was built from vectors: "
+                "search it by vectors of the same model (--vector FILE)."
+            )
+        return encoder_of(kept, trust_remote_code=self._trust_remote_code, device=self._device)
+
+
+def open_collection(
+    path: str | os.PathLike[str], *, trust_remote_code: bool = False, device: str = "auto"
+) -> Opened:
+    """The collection at path, ready for questions; no model is loaded yet.
+
+    trust_remote_code: let the model's repository run its own code, if it has any.
+    Raises UserError where there is no collection or it is damaged.
+    """
+    return Opened(Collection.open(Path(path)), trust_remote_code=trust_remote_code, device=device)
+
+
+def _answer(question: str, result: Result) -> Answer:
+    return Answer(question, result.hits, result.stages)
