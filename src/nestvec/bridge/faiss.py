@@ -98,8 +98,8 @@ class _TrainedProduct:
 
     @property
     def own_bytes(self) -> int:
-        books = 4 * int(self.quantizer.d) * 2 ** int(self.quantizer.nbits)
-        return books + (0 if self.rotation is None else 4 * self.rotation.shape[0] * self.dim)
+        books = 4 * int(self.quantizer.d) * int(self.quantizer.ksub)
+        return books + (0 if self.rotation is None else self.rotation.nbytes)
 
 
 def _bits(rows: int) -> int:

@@ -230,7 +230,7 @@ class Int8Encoded:
             view = decoded[:, :width]
             if fitted.metric == "cosine":
                 norms = span.unpack(span.pack(np.linalg.norm(view, axis=1)))
-                yield view / norms[:, None]
+                yield np.divide(view, norms[:, None], dtype=np.float32)
             else:
                 yield view if fitted.metric == "dot" else with_norms_of_l2(view)
 
@@ -338,9 +338,7 @@ class SignsEncoded:
         signs = np.where(directions(block) > self.fitted.mean, np.float32(1), np.float32(-1))
         lengths = np.linalg.norm(block, axis=1)[:, None]
         for size in self.fitted.sizes:
-            view = signs[:, : size.dims] / np.float32(np.sqrt(size.dims or 1))
-            if self.fitted.metric == "cosine":
-                yield view
-            else:
-                view = view * lengths
-                yield view if self.fitted.metric == "dot" else with_norms_of_l2(view)
+            view: F32 = signs[:, : size.dims] / np.float32(np.sqrt(size.dims or 1))
+            if self.fitted.metric != "cosine":
+                view = np.multiply(view, lengths, dtype=np.float32)
+            yield with_norms_of_l2(view) if self.fitted.metric == "l2" else view

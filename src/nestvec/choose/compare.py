@@ -23,7 +23,7 @@ from nestvec.measure.metrics import Relevance
 
 F64 = NDArray[np.float64]
 
-FEWEST_OF_A_HALF = 1 / 3
+FEWEST_OF_A_HALF = 0.3
 """Where documents tie so many queries together that a half falls below this share, queries are
 split one by one, and the split says so."""
 
@@ -59,10 +59,9 @@ def halves(task: QueryTask, seed: int = 0) -> Split:
     alone = np.arange(q)
     groups = alone if task.own_rows is not None else query_groups(task.relevance)
     choosing = _even_halves(groups, seed)
-    share = min(choosing.mean(), 1 - choosing.mean())
-    if share >= FEWEST_OF_A_HALF or q < 1 / FEWEST_OF_A_HALF:
-        if choosing.any() and not choosing.all():
-            return Split(choosing, "document")
+    smaller = min(int(choosing.sum()), q - int(choosing.sum()))
+    if smaller >= max(1, q * FEWEST_OF_A_HALF):
+        return Split(choosing, "document")
     return Split(_even_halves(alone, seed), "query")
 
 

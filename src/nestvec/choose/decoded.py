@@ -114,9 +114,7 @@ class StagesFitted:
             codes.append(own)
             facts.append(fact)
         progress.finish()
-        return StagesEncoded(
-            self, tuple(codes), tuple(facts), row_lengths(documents, self.metric)
-        )
+        return StagesEncoded(self, tuple(codes), tuple(facts), row_lengths(documents, self.metric))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +133,7 @@ class StagesEncoded:
 
     def views(self, rows: Rows) -> Iterator[F32]:
         """Reconstructions by their norms."""
-        for stage, codes, norms in zip(
-            self.fitted.stages, self.codes, self.norms, strict=True
-        ):
+        for stage, codes, norms in zip(self.fitted.stages, self.codes, self.norms, strict=True):
             view = stage.quantizer.decode(codes[rows]) / norms[rows][:, None]
             yield lengthened(view, self.lengths, rows, self.fitted.metric)
 

@@ -126,9 +126,7 @@ class Evidence:
         Raises UserError where there are none.
         """
         values, full = self.query_values()
-        np.savez_compressed(
-            path, values=values.astype(np.float32), full=full.astype(np.float32)
-        )
+        np.savez_compressed(path, values=values.astype(np.float32), full=full.astype(np.float32))
 
     def query_values(self) -> tuple[F64, F64]:
         """values (cells, q) and full_values (q,). Raises UserError where they were not kept."""

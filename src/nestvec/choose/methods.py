@@ -55,7 +55,9 @@ class Encoded(Protocol):
 class Fitted(Protocol):
     """A method after its fit."""
 
-    sizes: tuple[Size, ...]
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The sizes at which it is measured, rising in bytes."""
 
     def encode(self, documents: NDArray[Any], progress: Progress) -> Encoded:
         """The documents (n, d), perhaps a memmap, as the method keeps them."""
@@ -64,7 +66,9 @@ class Fitted(Protocol):
 class Method(Protocol):
     """A way to write vectors in fewer bytes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What tables call it."""
 
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> Fitted:
         """Learn from sample (m, d). metric: cosine, dot or l2."""
