@@ -21,6 +21,7 @@ from nestvec.jobs.settings import BuildSettings
 
 if TYPE_CHECKING:
     from nestvec.jobs.build import BuildResult
+    from nestvec.jobs.evaluate import Evaluation
     from nestvec.jobs.forecast import Forecast
 
 
@@ -76,23 +77,8 @@ def _show_forecast(found: Forecast) -> None:
 
 
 def _show(result: BuildResult) -> None:
-    evidence = result.evaluation
-    print_table(
-        f"{result.metric} on {result.queries:,} queries ({result.kind_of_queries}); "
-        f"full vectors {interval(*result.full)}, {result.full_bytes:,} bytes",
-        [("nested code, bytes", True), ("value [95 %]", True), ("difference [95 %]", True)],
-        [
-            [
-                f"[bold]{cell.bytes:g} chosen[/]"
-                if cell.bytes == result.read_bytes
-                else f"{cell.bytes:g}",
-                interval(cell.value, cell.low, cell.high),
-                interval(cell.delta, cell.delta_low, cell.delta_high),
-            ]
-            for cell in evidence.cells
-            if cell.method == "nested"
-        ],
-    )
+    if result.evaluation is not None:
+        _show_cuts(result, result.evaluation)
     say(result.sentence)
     say(
         f"{result.items:,} rows at {result.bytes_per_vector:g} bytes and a codec of "
@@ -108,3 +94,27 @@ def _show(result: BuildResult) -> None:
     say(f"Report: {result.report}")
     if result.model is not None:
         say(f'Try: nestvec search {result.out} "your question"')
+
+
+def _show_cuts(result: BuildResult, evaluation: Evaluation) -> None:
+    """The nested code's cuts, and the chosen cell where it is another code's."""
+    chosen = (result.method, result.code_bytes)
+    rows = []
+    for cell in evaluation.cells:
+        is_chosen = (cell.method, cell.bytes) == chosen
+        if cell.method != "nested" and not is_chosen:
+            continue
+        figures = [
+            cell.method,
+            f"{cell.bytes} + {cell.fact_bytes}",
+            interval(cell.value, cell.low, cell.high),
+            interval(cell.delta, cell.delta_low, cell.delta_high),
+        ]
+        rows.append([f"[bold green]{text}[/]" if is_chosen else text for text in figures])
+    value = interval(*evaluation.full)
+    print_table(
+        f"{evaluation.metric} on {evaluation.queries:,} queries ({evaluation.kind_of_queries}); "
+        f"full vectors, {evaluation.full_bytes:,} bytes: {value}",
+        [("code", False), ("bytes", True), ("value [95 %]", True), ("difference [95 %]", True)],
+        rows,
+    )

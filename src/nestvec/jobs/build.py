@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -41,8 +42,8 @@ class BuildResult:
     full: value, low, high of the full vectors' quality; kept: the share of it that the plan
     keeps on queries it was not chosen by; both None where the rows are too few to measure.
     bytes_per_vector: what the plan reads of a row, code and facts. total_bytes: of all rows'
-    codes and facts and of the codec. break_even_rows: rows from which codes and codec are
-    smaller than full float32 vectors.
+    codes and facts and of the codec. method: the chosen code's name in the grid.
+    break_even_rows: rows from which codes and codec are smaller than full float32 vectors.
     """
 
     out: str
@@ -57,6 +58,7 @@ class BuildResult:
     met: bool
     plan: str
     spec: str
+    method: str
     code_bytes: int
     fact_bytes: int
     codec_bytes: int
@@ -164,7 +166,7 @@ def build_with(
     )
     report(place)
     shutil.rmtree(work, ignore_errors=True)
-    return result
+    return dataclasses.replace(result, seconds=time.monotonic() - begun, peak_rss_mb=peak_rss_mb())
 
 
 def check_build(
@@ -250,6 +252,7 @@ def _result(
         met=picked.met,
         plan=picked.plan,
         spec=codec.spec,
+        method=picked.method,
         code_bytes=picked.code_bytes,
         fact_bytes=picked.fact_bytes,
         codec_bytes=codec_bytes,

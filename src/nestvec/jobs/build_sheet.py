@@ -53,6 +53,7 @@ def build_sheet(
             result.fact_bytes,
             Figure(*result.kept),
             result.sentence,
+            picked.method,
         )
     model = f", {material.model}" if material.model else ""
     kind = "vectors" if material.kind == "vectors" else "texts"

@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nestvec.bridge import faiss
 from nestvec.choose.baselines import plain_baselines
 from nestvec.choose.evidence import Cell, Evidence
@@ -23,6 +26,7 @@ from nestvec.jobs.material import (
     check_settings,
     check_source,
     gather,
+    gather_array,
     gather_collection,
     is_collection,
 )
@@ -112,12 +116,12 @@ def interval_json(found: tuple[float, float, float] | None) -> dict[str, float] 
 
 
 def evaluate(
-    src: str | os.PathLike[str] | None = None,
+    src: str | os.PathLike[str] | NDArray[Any] | None = None,
     *,
     progress: Progress | None = None,
     **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
-    """Measure the nested code and its rivals on a source, or on a collection's own rows.
+    """Measure the nested code and its rivals on a source, a collection or an array (n, d).
 
     options: the fields of EvaluateSettings. Raises UserError for what cannot be used.
     """
@@ -125,7 +129,7 @@ def evaluate(
 
 
 def evaluate_with(
-    src: str | os.PathLike[str] | None,
+    src: str | os.PathLike[str] | NDArray[Any] | None,
     settings: EvaluateSettings,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -155,9 +159,15 @@ def evaluate_with(
 
 @contextmanager
 def gathered(
-    src: str | os.PathLike[str] | None, settings: EvaluateSettings, progress: Progress
+    src: str | os.PathLike[str] | NDArray[Any] | None,
+    settings: EvaluateSettings,
+    progress: Progress,
 ) -> Iterator[Material]:
     """The material of a source or a collection; vectors of texts live in a temporary folder."""
+    if isinstance(src, np.ndarray):
+        check_settings(settings, "vectors")
+        yield gather_array(src, settings, progress)
+        return
     if src is not None and not settings.demo and is_collection(src):
         check_settings(settings, "collection")
         yield gather_collection(Path(src), settings, progress)

@@ -17,10 +17,11 @@ from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.index.store import ROWS_FOLDER
 from nestvec.jobs.encoders import check_encoder, make_encoder
-from nestvec.jobs.questions import Questions, ask_collection, ask_texts, ask_vectors
+from nestvec.jobs.questions import Questions, ask_collection, ask_texts, ask_vectors, hold_out
 from nestvec.jobs.settings import EvaluateSettings, ReadSettings
 from nestvec.measure.metrics import Measure
 from nestvec.progress import Progress
+from nestvec.vectors import check_vectors
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
@@ -159,6 +160,15 @@ def _gather_texts(
         (*_empty_rows(source), *truncation(encoded.truncated, source.tally.rows, encoder)),
         encoder.name,
     )
+
+
+def gather_array(vectors: NDArray[Any], settings: EvaluateSettings, progress: Progress) -> Material:
+    """Vectors (n, d) at hand, measured by agreement with exact search."""
+    check_vectors(vectors, "the array")
+    similarity = settings.similarity or "cosine"
+    ids = [str(row) for row in range(len(vectors))]
+    questions = hold_out(vectors, settings, similarity, progress)
+    return Material("the array", "vectors", _NoRows(), ids, vectors, similarity, questions)
 
 
 def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress) -> Material:

@@ -121,7 +121,7 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
     def unlabelled(
         encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], sim: str, p: Progress
     ) -> Questions | None:
-        return _hold_out(vectors, settings, sim, p)
+        return hold_out(vectors, settings, sim, p)
 
     return Asking(lambda row: row.titled_text, unlabelled)
 
@@ -132,7 +132,7 @@ def ask_vectors(
     """What to ask of a source of vectors."""
     asked = source.query_vectors
     if asked is None:
-        return _hold_out(source.vectors, settings, similarity, progress)
+        return hold_out(source.vectors, settings, similarity, progress)
     queries = source.queries()
     if source.qrels_path is None:
         return _agree(source.vectors, asked, queries, settings, similarity, progress)
@@ -197,7 +197,7 @@ def ask_collection(
         chosen, rows = title_queries(titles, settings.sample_queries, settings.seed)
         if len(chosen) >= FEWEST_TITLES:
             return _ask_titles(encoder(), chosen, rows, ids, settings.metric, progress)
-    return _hold_out(vectors, settings, opened.manifest.metric, progress)
+    return hold_out(vectors, settings, opened.manifest.metric, progress)
 
 
 def ask_judged(
@@ -264,9 +264,10 @@ def _ask_titles(
     return Questions(task, tuple(titles), about, {})
 
 
-def _hold_out(
+def hold_out(
     vectors: NDArray[Any], settings: EvaluateSettings, similarity: str, progress: Progress
 ) -> Questions | None:
+    """Held-out rows as queries, relevant what exact search finds; None for too few rows."""
     if len(vectors) < FEWEST_ROWS:
         return None
     measure = settings.metric or AGREEMENT_MEASURE

@@ -72,7 +72,8 @@ def draw(sheet: Sheet, canvas: Canvas, name: str, before: str = "") -> str:
     ]
     for method, cells in lines.items():
         parts.append(_line(method, cells, x, y))
-    marker, marker_box = _chosen(sheet, lines.get("nested", []), canvas, x, y)
+    chosen_line = lines.get(sheet.chosen.method, []) if sheet.chosen else []
+    marker, marker_box = _chosen(sheet, chosen_line, canvas, x, y)
     parts.append(marker)
     parts.append(_names(spots, canvas, full_y, sheet, marker_box))
     parts.append("</svg>")
@@ -187,13 +188,13 @@ def _points(spots: Sequence[Spot]) -> str:
 
 
 def _chosen(
-    sheet: Sheet, nested: Sequence[Cell], canvas: Canvas, x: LogScale, y: LinearScale
+    sheet: Sheet, line: Sequence[Cell], canvas: Canvas, x: LogScale, y: LinearScale
 ) -> tuple[str, Box | None]:
-    """A ring around the chosen cut, with a line down to its byte count."""
+    """A ring around the chosen cell, with a line down to its byte count."""
     if sheet.chosen is None:
         return "", None
     count = sheet.chosen.code_bytes + sheet.chosen.fact_bytes
-    found = next((cell for cell in nested if cell.bytes == count), None)
+    found = next((cell for cell in line if cell.bytes == count), None)
     if found is None:
         return "", None
     at, mid = x(found.bytes), y(found.value)

@@ -111,7 +111,9 @@ def _picture(sheet: Sheet) -> str:
 
 def _nested_table(sheet: Sheet) -> str:
     nested = [cell for cell in sheet.cells if family(cell.method) == "nested"]
-    chosen = sheet.chosen and sheet.chosen.code_bytes + sheet.chosen.fact_bytes
+    chosen = None
+    if sheet.chosen is not None and family(sheet.chosen.method) == "nested":
+        chosen = sheet.chosen.code_bytes + sheet.chosen.fact_bytes
     parts = ["<section><h2>What each byte count costs</h2>"]
     if nested:
         parts.append(
@@ -198,7 +200,9 @@ _NUM = ' class="num"'
 def _costs(sheet: Sheet) -> str:
     if not sheet.costs:
         return ""
-    rows = (([escape(cost.what), escape(cost.full), escape(cost.chosen)], "") for cost in sheet.costs)
+    rows = (
+        ([escape(cost.what), escape(cost.full), escape(cost.chosen)], "") for cost in sheet.costs
+    )
     return (
         "<section><h2>What the choice costs and saves</h2>"
         + _table("Full vectors and the choice, side by side", ("", "full vectors", "chosen"), rows)

@@ -21,8 +21,8 @@ class Cell:
     """One method at one byte count.
 
     dims: coordinates kept, None for all or for codes. bytes: read of one vector, of which
-    fact_bytes are norms and lengths. value, low, high: quality and its 95 % interval; delta_*: the paired difference from
-    the full vectors.
+    fact_bytes are norms and lengths. value, low, high: quality and its 95 % interval;
+    delta_*: the paired difference from the full vectors.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Chosen:
     """The choice: what was wished, the plan, and what it keeps on queries it never saw.
 
     code_bytes + fact_bytes are read a vector; kept is the share of the full quality.
-    met: whether the wish is met; where not, this is the nearest.
+    met: whether the wish is met; where not, this is the nearest. method: its line's name.
     """
 
     wish: str
@@ -62,6 +62,7 @@ class Chosen:
     fact_bytes: int
     kept: Figure
     sentence: str
+    method: str = "nested"
 
 
 @dataclass(frozen=True)
