@@ -101,3 +101,6 @@ def test_look_ups_over_many_blocks_equal_fancy_indexing():
     kernels.look_up(out, tables, codes)
     want = tables[:, np.arange(5), codes].sum(axis=2)
     np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-5)
+    alone = np.zeros_like(out)
+    kernels.look_up_alone(alone, tables, codes)
+    np.testing.assert_array_equal(alone, out)

@@ -147,7 +147,7 @@ def _choose_map(terms: tuple[LevelSpec, ...], rows: F32, settings: Settings) -> 
     # Few codewords mean few rows or a wish for a small codec: the map's d x d would outweigh it.
     if first.kind != "cb" or first.codewords < 256 or len(rows) < _ROWS_FOR_POWER:
         return SpectralMap(0.0)
-    exponent = fit_exponent(rows, moment, first.codewords, settings.beam, settings.seed)
+    exponent = fit_exponent(rows, moment, settings.seed)
     return SpectralMap.fitted(moment, exponent)
 
 

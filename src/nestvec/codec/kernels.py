@@ -165,6 +165,17 @@ def look_up(out: F32, tables: F32, codes: U8) -> None:
 
 
 @njit(cache=True, boundscheck=False)
+def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
+    """look_up on the calling thread: waking others costs more than a few look-ups take."""
+    for q in range(tables.shape[0]):
+        for i in range(codes.shape[0]):
+            total = np.float32(0.0)
+            for j in range(codes.shape[1]):
+                total += tables[q, j, codes[i, j]]
+            out[q, i] += total
+
+
+@njit(cache=True, boundscheck=False)
 def sums_by_codeword(sums: F32, counts: I64, rows: F32, words: I64) -> None:
     """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place."""
     for i in range(rows.shape[0]):

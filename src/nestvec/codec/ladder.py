@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.kernels import add_codewords, extend_beams, look_up
+from nestvec.codec.kernels import add_codewords, extend_beams, look_up, look_up_alone
 from nestvec.codec.kmeans import progressive_kmeans
 from nestvec.codec.levels import F32, U8, Arrays, Fitting
 
 _BLOCK = 8192
 # Inner products of codewords are held for one run of levels; 32 levels of 256 make 134 MB.
 _RUN_BYTES = 140_000_000
+# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take 4 ms alone.
+_FEW_LOOK_UPS = 4_000_000
 
 
 class Ladder:
@@ -108,7 +110,8 @@ class Ladder:
         """Add the looked-up inner products of bytes start to stop to out (q, n), in place."""
         words = self._words_of(codes, start, stop)
         first = start * 2 if self.packed else start
-        look_up(out, np.ascontiguousarray(table[:, first : first + words.shape[1]]), words)
+        part = np.ascontiguousarray(table[:, first : first + words.shape[1]])
+        (look_up_alone if len(out) * words.size < _FEW_LOOK_UPS else look_up)(out, part, words)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """words (depth, K, d) int8 and scales (depth, K) float32."""
