@@ -338,7 +338,8 @@ class SignsEncoded:
         signs = np.where(directions(block) > self.fitted.mean, np.float32(1), np.float32(-1))
         lengths = np.linalg.norm(block, axis=1)[:, None]
         for size in self.fitted.sizes:
-            view: F32 = signs[:, : size.dims] / np.float32(np.sqrt(size.dims or 1))
+            root = np.sqrt(size.dims or 1)
+            view = np.divide(signs[:, : size.dims], root, dtype=np.float32)
             if self.fitted.metric != "cosine":
                 view = np.multiply(view, lengths, dtype=np.float32)
             yield with_norms_of_l2(view) if self.fitted.metric == "l2" else view
