@@ -50,10 +50,13 @@ def command(
     with a column of texts; a folder with corpus.jsonl, queries.jsonl and qrels/; or vectors in
     .npy, .npz, .safetensors or .parquet.
     """
+    from nestvec.jobs.checks import check_build
+
+    settings = BuildSettings(**options, store_vectors=not no_vectors)
+    check_build(src, out, settings)
     from nestvec.jobs.build import build_with
     from nestvec.jobs.forecast import forecast
 
-    settings = BuildSettings(**options, store_vectors=not no_vectors)
     if dry_run:
         found = forecast(src, out, settings, progress=bars())
         if as_json:

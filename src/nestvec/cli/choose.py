@@ -33,9 +33,13 @@ def command(src: str | None, as_json: bool, **options: Any) -> None:
 
     Chosen on one half of the queries, reported on the other.
     """
+    from nestvec.jobs.checks import check_measured
+
+    settings = ChooseSettings(**options)
+    check_measured(src, settings)
     from nestvec.jobs.choose import choose_with
 
-    result = choose_with(src, ChooseSettings(**options), progress=bars())
+    result = choose_with(src, settings, progress=bars())
     if as_json:
         print_json(result.to_json())
         return

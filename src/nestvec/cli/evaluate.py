@@ -34,9 +34,13 @@ def command(src: str | None, as_json: bool, **options: Any) -> None:
     Without queries and judgements, titles must find their texts; without titles, each method
     must agree with exact search by the full vectors.
     """
+    from nestvec.jobs.checks import check_measured
+
+    settings = EvaluateSettings(**options)
+    check_measured(src, settings)
     from nestvec.jobs.evaluate import evaluate_with
 
-    result = evaluate_with(src, EvaluateSettings(**options), progress=bars())
+    result = evaluate_with(src, settings, progress=bars())
     if as_json:
         print_json(result.to_json())
     else:

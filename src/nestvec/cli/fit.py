@@ -35,9 +35,13 @@ from nestvec.jobs.settings import SIMILARITIES, FitSettings, default
 @json_option
 def command(vectors: str, out: str, as_json: bool, **options: Any) -> None:
     """Fit a nested codec on VECTORS: .npy, .npz, .safetensors, .parquet or .arrow."""
+    from nestvec.jobs.checks import check_fit
+
+    settings = FitSettings(**options)
+    check_fit(vectors, out, settings)
     from nestvec.jobs.fit import fit_with
 
-    result = fit_with(vectors, out, FitSettings(**options), progress=bars())
+    result = fit_with(vectors, out, settings, progress=bars())
     if as_json:
         print_json(result.to_json())
         return

@@ -16,6 +16,9 @@ from nestvec.cli.output import print_json, say
 @json_option
 def command(collection: str, out: str | None, as_json: bool) -> None:
     """Write the report of the collection DIR: DIR/report.html, or FILE."""
+    from nestvec.jobs.checks import check_collection
+
+    check_collection(collection)
     from nestvec.jobs.report import report
 
     path = report(collection, out)

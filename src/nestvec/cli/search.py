@@ -45,10 +45,17 @@ def command(
     as_json: bool,
 ) -> None:
     """Answer TEXT from the collection DIR; without TEXT, one question a line is read."""
-    from nestvec.jobs.search import open_collection
+    from nestvec.jobs.checks import check_collection
 
     if text is not None and vector is not None:
         raise click.UsageError("give a text or --vector, not both.")
+    check_collection(collection)
+    if plan is not None:
+        from nestvec.index.plan import Plan
+
+        Plan.parse(plan)
+    from nestvec.jobs.search import open_collection
+
     opened = open_collection(collection, trust_remote_code=trust_remote_code, device=device)
     opened.check(plan, k)
     if vector is not None:

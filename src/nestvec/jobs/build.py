@@ -14,20 +14,18 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.data.source import Source
-from nestvec.errors import UserError
 from nestvec.index.creation import create
 from nestvec.index.manifest import Manifest
 from nestvec.jobs.build_sheet import build_sheet, short_command
+from nestvec.jobs.checks import check_build
 from nestvec.jobs.choose import Picked, pick, pick_unmeasured
 from nestvec.jobs.embed import work_folder
 from nestvec.jobs.encoders import kept_settings
 from nestvec.jobs.evaluate import SCHEMA_VERSION, Evaluation, interval_json, remarks
-from nestvec.jobs.fit import check_free
 from nestvec.jobs.machine import describe_machine, peak_rss_mb
-from nestvec.jobs.material import Material, check_settings, check_source, gather
+from nestvec.jobs.material import Material, gather
 from nestvec.jobs.report import report
-from nestvec.jobs.settings import DEMO_OUT, BuildOptions, BuildSettings
+from nestvec.jobs.settings import BuildOptions, BuildSettings
 from nestvec.progress import Progress, quiet
 from nestvec.vectors import row_blocks
 
@@ -167,26 +165,6 @@ def build_with(
     report(place)
     shutil.rmtree(work, ignore_errors=True)
     return dataclasses.replace(result, seconds=time.monotonic() - begun, peak_rss_mb=peak_rss_mb())
-
-
-def check_build(
-    src: str | os.PathLike[str] | None,
-    out: str | os.PathLike[str] | None,
-    settings: BuildSettings,
-) -> tuple[Path, Source]:
-    """Where the collection goes and its source, everything cheap checked.
-
-    Raises UserError; imports no torch.
-    """
-    source = check_source(src, settings)
-    if out is None:
-        if not settings.demo:
-            raise UserError("a place for the collection is needed: name it with --out DIR.")
-        out = DEMO_OUT
-    place = Path(out)
-    check_free(place)
-    check_settings(settings, source.kind)
-    return place, source
 
 
 def choose_code(material: Material, settings: BuildSettings, progress: Progress) -> Picked:

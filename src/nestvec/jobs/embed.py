@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from nestvec.errors import UserError
-from nestvec.jobs.encoders import check_encoder, make_encoder
-from nestvec.jobs.fit import check_free
+from nestvec.jobs.checks import check_embed
+from nestvec.jobs.encoders import make_encoder
 from nestvec.jobs.machine import peak_rss_mb
-from nestvec.jobs.material import BLOCK_ROWS, check_source, truncation
+from nestvec.jobs.material import BLOCK_ROWS, truncation
 from nestvec.jobs.settings import EmbedOptions, EmbedSettings
 from nestvec.progress import Progress, quiet
-from nestvec.vectors import SUFFIXES, save_vectors
+from nestvec.vectors import save_vectors
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,7 @@ def embed_with(
 
     begun = time.monotonic()
     listener = progress or quiet()
-    place = Path(out)
-    if place.suffix not in SUFFIXES:
-        raise UserError(
-            f"a vector file ends in {', '.join(SUFFIXES)}; got {place.name}. Choose one of these."
-        )
-    check_free(place)
-    source = check_source(src, settings)
-    if source.kind != "texts":
-        raise UserError(f"{source.path} holds vectors already: there is nothing to embed.")
-    check_encoder(settings)
+    place, source = check_embed(src, out, settings)
     source.survey()
     encoder = make_encoder(settings)
     work = work_folder(place)

@@ -20,16 +20,9 @@ from nestvec.choose.evidence import Cell, Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import Method, NestedMethod
 from nestvec.errors import UserError
+from nestvec.jobs.checks import check_settings, check_source, is_collection
 from nestvec.jobs.machine import peak_rss_mb
-from nestvec.jobs.material import (
-    Material,
-    check_settings,
-    check_source,
-    gather,
-    gather_array,
-    gather_collection,
-    is_collection,
-)
+from nestvec.jobs.material import Material, gather, gather_array, gather_collection
 from nestvec.jobs.questions import FEWEST_ROWS, Questions
 from nestvec.jobs.settings import EvaluateOptions, EvaluateSettings
 from nestvec.progress import Progress, quiet

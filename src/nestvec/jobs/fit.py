@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Unpack
 
 from nestvec.codec.nested import Codec
-from nestvec.codec.spec import parse_spec
-from nestvec.errors import UserError
+from nestvec.jobs.checks import check_fit
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.settings import FitOptions, FitSettings
 from nestvec.progress import Progress
@@ -61,11 +59,7 @@ def fit_with(
     Raises UserError where the file cannot be used, or out exists or is no .safetensors name.
     """
     begun = time.monotonic()
-    place = Path(out)
-    if place.suffix != ".safetensors":
-        raise UserError(f"a codec is a .safetensors file; got {place.name}. Choose such a name.")
-    check_free(place)
-    parse_spec(settings.spec)
+    place = check_fit(vectors, out, settings)
     found = load_vectors(vectors).vectors
     check_vectors(found, str(vectors))
     codec = Codec(
@@ -83,13 +77,3 @@ def fit_with(
         peak_rss_mb(),
         str(place),
     )
-
-
-def check_free(place: Path) -> None:
-    """Raise UserError where something stands at the place, or its folder does not exist."""
-    if place.exists():
-        raise UserError(f"{place} exists already: choose another name, or remove it first.")
-    if not place.absolute().parent.is_dir():
-        raise UserError(
-            f"the folder of {place} does not exist: create {place.absolute().parent} first."
-        )

@@ -10,7 +10,7 @@ from typing import Any
 
 from nestvec.codec.spec import parse_spec
 from nestvec.data.source import Source
-from nestvec.jobs.build import check_build
+from nestvec.jobs.checks import check_build
 from nestvec.jobs.encoders import make_encoder
 from nestvec.jobs.evaluate import DEFAULT_SPEC
 from nestvec.jobs.settings import BuildSettings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from nestvec.data.rows import Row
-from nestvec.data.source import Source, open_demo, open_source
+from nestvec.data.source import Source
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
-from nestvec.index.store import ROWS_FOLDER
-from nestvec.jobs.encoders import check_encoder, make_encoder
+from nestvec.jobs.encoders import make_encoder
 from nestvec.jobs.questions import Questions, ask_collection, ask_texts, ask_vectors, hold_out
-from nestvec.jobs.settings import EvaluateSettings, ReadSettings
-from nestvec.measure.metrics import Measure
+from nestvec.jobs.settings import EvaluateSettings
 from nestvec.progress import Progress
 from nestvec.vectors import check_vectors
 
@@ -67,46 +64,6 @@ class _Rows:
 class _NoRows:
     def __iter__(self) -> Iterator[Row]:
         return iter(())
-
-
-def is_collection(path: str | os.PathLike[str]) -> bool:
-    """Whether a collection stands at path."""
-    return (Path(path) / ROWS_FOLDER).is_dir()
-
-
-def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> Source:
-    """SRC, opened and cheaply checked.
-
-    Raises UserError where there is none, or both a SRC and the demonstration are asked for.
-    """
-    if settings.demo:
-        if src is not None:
-            raise UserError(f"give either a SRC or --demo, not both; got {os.fspath(src)}.")
-        return open_demo()
-    if src is None:
-        raise UserError(
-            "a SRC is needed, texts or vectors; got none. Name a file or folder, or try --demo."
-        )
-    return open_source(
-        src,
-        text_column=settings.text_column,
-        vector_column=settings.vector_column,
-        split=settings.split,
-        queries=settings.queries,
-        qrels=settings.qrels,
-    )
-
-
-def check_settings(settings: EvaluateSettings, kind: str) -> None:
-    """Raise UserError for a measure, code or model that cannot be; imports no torch."""
-    from nestvec.codec.spec import parse_spec
-
-    if settings.metric is not None:
-        Measure.parse(settings.metric)
-    if settings.spec != "auto":
-        parse_spec(settings.spec)
-    if kind == "texts":
-        check_encoder(settings)
 
 
 def gather(source: Source, settings: EvaluateSettings, work: Path, progress: Progress) -> Material:

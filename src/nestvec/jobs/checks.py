@@ -1,0 +1,149 @@
+"""What can be told before anything heavy is imported: faults of arguments, places and inputs.
+
+The command line calls these before it imports the codec, so that a mistake is told at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nestvec.data.source import Source, open_demo, open_source
+from nestvec.errors import UserError
+from nestvec.jobs.encoders import check_encoder
+from nestvec.jobs.settings import (
+    DEMO_OUT,
+    BuildSettings,
+    EmbedSettings,
+    EvaluateSettings,
+    FitSettings,
+    ReadSettings,
+)
+
+#: the folder that makes a folder a collection
+ROWS_FOLDER = "rows.lance"
+
+
+def is_collection(path: str | os.PathLike[str]) -> bool:
+    """Whether a collection stands at path."""
+    return (Path(path) / ROWS_FOLDER).is_dir()
+
+
+def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> Source:
+    """SRC, opened and cheaply checked.
+
+    Raises UserError where there is none, or both a SRC and the demonstration are asked for.
+    """
+    if settings.demo:
+        if src is not None:
+            raise UserError(f"give either a SRC or --demo, not both; got {os.fspath(src)}.")
+        return open_demo()
+    if src is None:
+        raise UserError(
+            "a SRC is needed, texts or vectors; got none. Name a file or folder, or try --demo."
+        )
+    return open_source(
+        src,
+        text_column=settings.text_column,
+        vector_column=settings.vector_column,
+        split=settings.split,
+        queries=settings.queries,
+        qrels=settings.qrels,
+    )
+
+
+def check_settings(settings: EvaluateSettings, kind: str) -> None:
+    """Raise UserError for a measure, code or model that cannot be; imports no torch."""
+    from nestvec.codec.spec import parse_spec
+    from nestvec.measure.metrics import Measure
+
+    if settings.metric is not None:
+        Measure.parse(settings.metric)
+    if settings.spec != "auto":
+        parse_spec(settings.spec)
+    if kind == "texts":
+        check_encoder(settings)
+
+
+def check_measured(src: str | os.PathLike[str] | None, settings: EvaluateSettings) -> None:
+    """Raise UserError for a source or collection that cannot be measured with these settings."""
+    if src is not None and not settings.demo and is_collection(src):
+        check_settings(settings, "collection")
+        return
+    check_settings(settings, check_source(src, settings).kind)
+
+
+def check_embed(
+    src: str | os.PathLike[str] | None, out: str | os.PathLike[str], settings: EmbedSettings
+) -> tuple[Path, Source]:
+    """The file to write and the source of texts; raises UserError for either."""
+    from nestvec.vectors import SUFFIXES
+
+    place = Path(out)
+    if place.suffix not in SUFFIXES:
+        raise UserError(
+            f"a vector file ends in {', '.join(SUFFIXES)}; got {place.name}. Choose one of these."
+        )
+    check_free(place)
+    source = check_source(src, settings)
+    if source.kind != "texts":
+        raise UserError(f"{source.path} holds vectors already: there is nothing to embed.")
+    check_encoder(settings)
+    return place, source
+
+
+def check_fit(
+    vectors: str | os.PathLike[str], out: str | os.PathLike[str], settings: FitSettings
+) -> Path:
+    """The file to write; raises UserError where it, the vectors' file or the spec cannot be."""
+    from nestvec.codec.spec import parse_spec
+    from nestvec.vectors import load_vectors
+
+    place = Path(out)
+    if place.suffix != ".safetensors":
+        raise UserError(f"a codec is a .safetensors file; got {place.name}. Choose such a name.")
+    check_free(place)
+    parse_spec(settings.spec)
+    load_vectors(vectors)
+    return place
+
+
+def check_collection(path: str | os.PathLike[str]) -> None:
+    """Raise UserError where no collection stands at path."""
+    if is_collection(path):
+        return
+    state = "there is nothing" if not Path(path).exists() else f"it has no {ROWS_FOLDER}"
+    raise UserError(
+        f"{os.fspath(path)} is not a collection ({state}): build one with "
+        f"nestvec build SRC --out {os.fspath(path)}."
+    )
+
+
+def check_build(
+    src: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+    settings: BuildSettings,
+) -> tuple[Path, Source]:
+    """Where the collection goes and its source, everything cheap checked.
+
+    Raises UserError; imports no torch.
+    """
+    source = check_source(src, settings)
+    if out is None:
+        if not settings.demo:
+            raise UserError("a place for the collection is needed: name it with --out DIR.")
+        out = DEMO_OUT
+    place = Path(out)
+    check_free(place)
+    check_settings(settings, source.kind)
+    return place, source
+
+
+def check_free(place: Path) -> None:
+    """Raise UserError where something stands at the place, or its folder does not exist."""
+    if place.exists():
+        raise UserError(f"{place} exists already: choose another name, or remove it first.")
+    if not place.absolute().parent.is_dir():
+        raise UserError(
+            f"the folder of {place} does not exist: create {place.absolute().parent} first."
+        )
