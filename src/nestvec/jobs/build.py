@@ -268,12 +268,10 @@ def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Ma
     described: dict[str, object] = {}
     prompts: dict[str, str] = {}
     if encoder is not None:
-        questions = material.questions
-        titled = questions is None or questions.task.kind != "title->text"
         described = {
             "settings": kept_settings(settings),
             "description": encoder.describe(),
-            "documents": "title and text" if titled else "text",
+            "documents": "title and text" if material.titled else "text",
         }
         said = encoder.describe()
         prompts = {kind: str(said.get(f"{kind}_prompt") or "") for kind in ("query", "document")}

@@ -122,7 +122,8 @@ def _costs(result: BuildResult) -> Iterator[Cost]:
         in_bytes(result.total_bytes),
     )
     yield Cost("of it the codec, once", "none", in_bytes(result.codec_bytes))
-    yield Cost("codes and codec are smaller from", "", f"{result.break_even_rows:,} rows")
+    if result.codec_bytes:
+        yield Cost("codes and codec are smaller from", "", f"{result.break_even_rows:,} rows")
     on_disk = result.vectors_on_disk_bytes
     yield Cost(
         "vectors kept on disk beside the codes",
@@ -174,6 +175,8 @@ def _notes(
     if material.model is not None:
         trained = TRAINED_ON.get(material.model, "what it was trained on is for its card to say")
         yield Note("base model", f"{material.model}: {trained}")
+    if not material.titled:
+        yield Note("texts", "encoded without their titles, since these are the queries")
     if material.truncated:
         yield Note("cut texts", f"{material.truncated:,} longer than the model reads")
     yield Note(

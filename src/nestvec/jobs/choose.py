@@ -311,7 +311,7 @@ def _sentence(choice: Choice, evidence: Evidence) -> str:
         return f"{size}: {choice.reason}"
     kept = (
         f"{size} keep {in_percent(share.value)} of the full vectors' {evidence.measure} "
-        f"({in_percent(share.low)} to {in_percent(share.high)}, on {choice.queries:,} queries "
+        f"({100 * share.low:.1f} to {in_percent(share.high)}, on {choice.queries:,} queries "
         f"that had no part in the choice), {smaller:.3g} times smaller."
     )
     return kept if choice.met else f"{choice.reason} {kept}"

@@ -33,6 +33,7 @@ class Material:
 
     rows: iterable again and again. vectors: (n, d) float, row i of rows[i]. questions: what it is
     measured by, None where there are too few rows. encoder: None for vectors.
+    titled: whether documents were encoded with their titles.
     truncated: documents the model cut, None where unknown. encode_seconds: 0 for vectors.
     """
 
@@ -48,6 +49,7 @@ class Material:
     encode_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     model: str | None = None
+    titled: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _gather_texts(
     similarity = settings.similarity or encoder.metric
     begun = time.monotonic()
     encoded = encode_texts(
-        (asking.document(row) for row in source.rows()),
+        (row.titled_text if asking.titled else row.text for row in source.rows()),
         encoder,
         work / "vectors.npy",
         total=source.tally.rows,
@@ -116,6 +118,7 @@ def _gather_texts(
         seconds,
         (*_empty_rows(source), *truncation(encoded.truncated, source.tally.rows, encoder)),
         encoder.name,
+        asking.titled,
     )
 
 

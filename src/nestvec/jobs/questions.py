@@ -75,11 +75,11 @@ class Questions:
 class Asking:
     """What will be asked of texts, known before they are encoded.
 
-    document: the words of a row that are encoded; titles stay out where they are the queries.
+    titled: whether documents are encoded with their titles; not where these are the queries.
     finish: (encoder, vectors, ids, similarity, progress) -> the questions.
     """
 
-    document: Callable[[Row], str]
+    titled: bool
     finish: Callable[[Encoder, NDArray[Any], Sequence[str], str, Progress], Questions | None]
 
 
@@ -95,7 +95,7 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
         ) -> Questions:
             return ask_judged(encoder, queries, qrels, ids, measure, about, p)
 
-        return Asking(lambda row: row.titled_text, labelled)
+        return Asking(not _ask_by_title(source, queries, qrels), labelled)
     if queries:
 
         def given(
@@ -104,7 +104,7 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
             asked = encode_queries(encoder, [query.text for query in queries], p)
             return _agree(vectors, asked, queries, settings, sim, p)
 
-        return Asking(lambda row: row.titled_text, given)
+        return Asking(True, given)
     titles = [""] * source.tally.rows
     if source.tally.titled:
         titles = [honest_title(row) for row in source.rows()]
@@ -116,14 +116,14 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
         ) -> Questions:
             return _ask_titles(encoder, chosen, rows, ids, settings.metric, p)
 
-        return Asking(lambda row: row.text, titled)
+        return Asking(False, titled)
 
     def unlabelled(
         encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], sim: str, p: Progress
     ) -> Questions | None:
         return hold_out(vectors, settings, sim, p)
 
-    return Asking(lambda row: row.titled_text, unlabelled)
+    return Asking(True, unlabelled)
 
 
 def ask_vectors(
@@ -223,6 +223,25 @@ def ask_judged(
     task = from_qrels(vectors, [query.id for query in judged], ids, used, measure)
     words = {query.id: query.text for query in judged}
     return Questions(task, tuple(words[identity] for identity in task.ids), about, used)
+
+
+def _ask_by_title(
+    source: Source, queries: Sequence[Query], qrels: Mapping[str, Mapping[str, float]]
+) -> bool:
+    """Whether most judged queries are the title of a row that is relevant to them.
+
+    Documents with their titles would then hold the answers.
+    """
+    if not source.tally.titled:
+        return False
+    wanted = {row for judged in qrels.values() for row in judged}
+    titles = {row.id: row.title.casefold() for row in source.rows() if row.id in wanted}
+    judged = [query for query in queries if query.id in qrels]
+    same = sum(
+        query.text.casefold() in {titles.get(row, "") for row in qrels[query.id]}
+        for query in judged
+    )
+    return 2 * same > len(judged)
 
 
 def honest_title(row: Row) -> str:

@@ -43,7 +43,7 @@ def _head(sheet: Sheet) -> str:
         parts.append(f'<p class="verdict">{_strong(sheet.chosen)}</p>')
         parts.append(_tiles(sheet, sheet.chosen))
     if sheet.warnings:
-        items = "".join(f"<li>{escape(text)}</li>" for text in sheet.warnings)
+        items = "".join(f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in sheet.warnings)
         parts.append(f'<div class="warn" role="note"><ul>{items}</ul></div>')
     return "<header>" + "".join(parts) + "</header>"
 
@@ -120,7 +120,7 @@ def _nested_table(sheet: Sheet) -> str:
             _table(
                 f"The nested code: {sheet.measure} and its paired difference from the full "
                 f"vectors ({number(sheet.full.value)}), each with its 95 % interval",
-                ("bytes", "value", "difference"),
+                ("bytes = code + norm", "value", "difference"),
                 (
                     (
                         [_count(cell), *_figures(cell)],
@@ -134,7 +134,7 @@ def _nested_table(sheet: Sheet) -> str:
         f"<details><summary>All methods, {len(sheet.cells)} cells</summary>"
         + _table(
             f"{sheet.measure} of every method at every byte count",
-            ("method", "dims", "bytes", "value", "difference"),
+            ("method", "dims", "bytes = code + norm", "value", "difference"),
             (
                 (
                     [
@@ -157,7 +157,7 @@ def _count(cell: Cell) -> str:
     """Bytes read, and small how many of them are facts."""
     if not cell.fact_bytes:
         return f"{cell.bytes:,g}"
-    return f"{cell.bytes:,g} <small>{cell.bytes - cell.fact_bytes:g} + {cell.fact_bytes}</small>"
+    return f"{cell.bytes:,g} <small>= {cell.bytes - cell.fact_bytes:g} + {cell.fact_bytes}</small>"
 
 
 def _figures(cell: Cell) -> list[str]:

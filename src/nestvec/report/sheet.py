@@ -182,7 +182,7 @@ def family(method: str) -> Family:
 
 def title(method: str) -> str:
     """A method's name for people."""
-    return NAMES.get(method, method)
+    return NAMES.get(method, f"nested {method}" if "xcb" in method else method)
 
 
 def methods(sheet: Sheet) -> list[str]:

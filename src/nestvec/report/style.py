@@ -94,7 +94,7 @@ th:last-child,td:last-child{{padding-right:4px}}
 thead th{{font-weight:500;font-size:13px;color:var(--soft);white-space:nowrap}}
 tbody th{{font-weight:500}}
 .num{{text-align:right;white-space:nowrap}}
-td small{{color:var(--soft);font-size:13px;font-weight:400;margin-left:10px}}
+td small,th small{{color:var(--soft);font-size:13px;font-weight:400;margin-left:10px}}
 tr.is-chosen>*{{background:var(--nested-soft);font-weight:600}}
 tr.is-chosen>:first-child{{box-shadow:inset 3px 0 var(--nested);padding-left:10px}}
 details{{margin-top:18px}}
@@ -131,7 +131,7 @@ footer{{margin-top:56px;padding-top:16px;border-top:1px solid var(--rule);font-s
   .tiles{{grid-template-columns:1fr 1fr}} .tiles dd{{font-size:19px}}
   dl.notes{{grid-template-columns:1fr;gap:0}} dl.notes dd{{margin-bottom:10px}}
   th,td{{padding-right:12px}} table{{font-size:15px}}
-  td small{{display:block;margin:0}}
+  td small,th small{{display:block;margin:0}}
 }}
 @media print{{main{{max-width:none;padding:0}} details>*{{display:block}}}}
 """

@@ -1,0 +1,122 @@
+"""The commands end to end on a few vectors, as JSON and for people."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nestvec.bridge import faiss
+from nestvec.cli.main import main
+from nestvec.jobs.search import Opened
+
+
+def run(*arguments, stdin=None):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def as_json(*arguments, **options):
+    out = run(*arguments, "--json", **options).stdout
+    assert len(out.splitlines()) == 1
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((9, 16))
+    rows = centres[rng.integers(0, 9, 90)] + 0.5 * rng.standard_normal((90, 16))
+    np.save(folder / "v.npy", rows.astype(np.float32))
+    np.save(folder / "one.npy", rows[4].astype(np.float32))
+    done = as_json("build", folder / "v.npy", "--out", folder / "v.nv", "--spec", "8xcb4")
+    assert done["items"] == 90
+    return folder
+
+
+def test_search_by_vector(folder):
+    found = as_json("search", folder / "v.nv", "--vector", folder / "one.npy", "-k", 3)
+    assert [set(hit) for hit in found["hits"]] == [{"id", "score", "text", "title"}] * 3
+    assert {"bytes", "scanned", "kept", "ms"} <= set(found["stages"][0])
+    raw = as_json("search", folder / "v.nv", "--vector", folder / "one.npy", "--plan", "raw:2")
+    assert raw["hits"][0]["id"] == "4"
+    shown = run("search", folder / "v.nv", "--vector", folder / "one.npy", "--plan", "raw:2").stdout
+    assert "1. 1.000  4" in shown
+    assert "read raw:2 of 90 rows" in shown
+
+
+def test_questions_are_read_line_by_line(folder, monkeypatch):
+    class Encoder:
+        def encode(self, texts, kind):
+            assert kind == "query"
+            return np.load(folder / "v.npy")[[int(text) for text in texts]]
+
+    monkeypatch.setattr(Opened, "encoder", Encoder())
+    arguments = ("search", folder / "v.nv", "--plan", "raw:1", "--json")
+    done = run(*arguments, stdin="3\n\n 7 \n")
+    found = [json.loads(line)["hits"][0]["id"] for line in done.stdout.splitlines()]
+    assert found == ["3", "7"]
+
+
+def test_evaluate_a_collection(folder, monkeypatch):
+    monkeypatch.setattr(faiss, "available", lambda: False)
+    found = as_json("evaluate", folder / "v.nv", "--spec", "8xcb4")
+    assert found["metric"] == "R@10"
+    assert {"nested", "prefix-float", "int8", "sign"} <= {c["method"] for c in found["cells"]}
+    done = run("evaluate", folder / "v.nv", "--spec", "8xcb4")
+    assert "prefix-float" in done.stdout
+    assert "left out, since faiss is not installed: pq, opq, rq, rabitq" in done.stderr
+
+
+def test_choose(folder):
+    found = as_json("choose", folder / "v.npy", "--spec", "int8", "--keep", "0.9")
+    assert found["met"] is True
+    assert found["spec"] == "int8"
+    assert found["plan"] == "16B:10"
+    done = run("choose", folder / "v.npy", "--spec", "8xcb4", "--max-bytes", "5", "--keep", "1")
+    assert "bytes a vector keep" in done.stdout
+
+
+def test_info(folder):
+    found = as_json("info", folder / "v.nv")
+    assert (found["items"], found["dim"], found["model"]) == (90, 16, None)
+    assert "none, built from vectors" in run("info", folder / "v.nv").stdout
+
+
+def test_report_page_and_picture(folder):
+    found = as_json("report", folder / "v.nv", "--out", folder / "r.html")
+    assert found == {"report": str(folder / "r.html")}
+    assert (folder / "r.html").read_text() == (folder / "v.nv" / "report.html").read_text()
+    run("report", folder / "v.nv", "--out", folder / "r.svg")
+    assert (folder / "r.svg").read_text().startswith("<svg")
+    done = CliRunner().invoke(main, ["report", str(folder / "v.nv"), "--out", "r.pdf"])
+    assert done.exit_code == 2
+
+
+def test_fit(folder):
+    from nestvec.codec.nested import Codec
+
+    out = folder / "codec.safetensors"
+    found = as_json("fit", folder / "v.npy", "--out", out, "--spec", "4xcb4")
+    assert (found["bytes"], found["dim"], found["rows"]) == (4, 16, 90)
+    assert Codec.load(out).spec == found["spec"]
+
+
+def test_a_dry_run_writes_nothing(folder):
+    before = sorted(path.name for path in folder.iterdir())
+    found = as_json("build", folder / "v.npy", "--out", folder / "dry.nv", "--dry-run")
+    assert found["dry_run"] is True
+    assert (found["items"], found["full_bytes"]) == (90, 90 * 64)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert (
+        "90 vectors" in run("build", folder / "v.npy", "--out", folder / "d.nv", "--dry-run").stdout
+    )
+
+
+def test_a_build_for_people(folder):
+    done = run("build", folder / "v.npy", "--out", folder / "p.nv", "--spec", "int8")
+    assert "bytes a vector keep" in done.stdout
+    assert "Report: " in done.stdout
+    assert "Traceback" not in done.stderr
