@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nestvec.choose.cheapest import Choice, Wish, break_even_rows, choose
+from nestvec.choose.compare import halves
 from nestvec.choose.evidence import Cell, Evidence
 from nestvec.choose.relevance import QueryTask
 from nestvec.errors import UserError
@@ -66,10 +67,21 @@ def test_total_bytes_decide(rows, spec, cut):
     assert choice.by == "document"
 
 
-def test_the_reserve_asks_for_more_than_the_wish():
-    sizes = [("32xcb", 8, 0, 0.992), ("32xcb", 16, 0, 0.997)]
-    assert choose(_evidence(sizes), _task(), Wish(keep=0.99)).cut == 16
-    assert choose(_evidence(sizes), _task(), Wish(keep=0.98)).cut == 8
+def test_a_share_must_exceed_the_wish_by_half_an_error():
+    sizes = [("32xcb", 8, 0, 0.992), ("32xcb", 16, 0, 1.0)]
+    evidence = _evidence(sizes)
+    assert choose(evidence, _task(), Wish(keep=0.99)).cut == 8
+    # the same mean from queries that differ: .1 / .8 / sqrt(30), half of it above .002
+    spread = 0.1 * np.where(np.arange(Q) % 2, 1, -1)
+    split = halves(_task())
+    for half in (split.choosing, split.reporting):
+        spread[half] -= spread[half].mean()
+    evidence.values[0] += spread
+    found = choose(evidence, _task(), Wish(keep=0.99))
+    assert found.cut == 16
+    near = choose(evidence, _task(), Wish(keep=0.97))
+    assert near.cut == 8
+    assert near.option.error == pytest.approx(spread[split.choosing].std() / 0.8 / 30**0.5)
 
 
 def test_a_short_cut_that_beats_the_longer_ones_is_luck():

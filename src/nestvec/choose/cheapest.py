@@ -20,11 +20,14 @@ F64 = NDArray[np.float64]
 
 DEFAULT_KEEP = 0.99
 DEFAULT_HITS = 10
-RESERVE = 0.5
-"""The part of the allowed loss that is kept back on the choosing half.
+MARGIN_ERRORS = 0.5
+"""Standard errors by which an option's share must exceed the wish on the choosing half.
 
 The cheapest of many options that just pass is lucky more often than not, and does worse on other
-queries. So a wish to keep .99 asks for .995 where the choice is made."""
+queries; the margin shrinks as queries grow. Half an error is a bargain struck on development
+queries (150 a half): without it half of the choices missed the wish on the other half, with it
+about a third; a whole error mostly falls back to int8.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,12 @@ class Wish:
         if self.max_bytes is not None and self.max_bytes < 1:
             raise UserError(f"the bytes a vector must be at least 1; got {self.max_bytes}. Try 48.")
 
-    @property
-    def demanded(self) -> float | None:
-        """The share demanded on the choosing half: the wish, and a reserve (RESERVE)."""
-        return None if self.keep is None else 1 - (1 - self.keep) * (1 - RESERVE)
-
 
 @dataclass(frozen=True)
 class Option:
     """One codec cut at one size, and what it would cost a collection of so many rows.
 
-    share: of the full vectors' value, on the choosing half.
+    share: of the full vectors' value, on the choosing half; error: its paired standard error.
     """
 
     spec: str
@@ -68,6 +66,7 @@ class Option:
     codec_bytes: int
     total_bytes: int
     share: float
+    error: float
 
     @property
     def bytes_per_vector(self) -> int:
@@ -170,9 +169,9 @@ def choose(
     choose among; None takes those whose names are specs. rows: of the collection to be, by
     default the documents of the evidence. k: hits of the plan.
 
-    On the choosing half, an option keeps the wished share if its own share and those of all
-    larger cuts of its codec allow it (Wish.demanded for itself, keep for the larger ones: a
-    short cut that beats the longer ones is luck). Of these the cheapest is taken: rows x (code
+    On the choosing half, an option keeps the wished share if its own share exceeds it by
+    MARGIN_ERRORS standard errors, and the shares of all larger cuts of its codec reach it too: a
+    short cut that beats the longer ones is luck. Of these the cheapest is taken: rows x (code
     and fact bytes) and the codec. Without a share, of the options within max_bytes the cheapest
     whose loss from the best of them is within one standard error. Where nothing honours the
     wish, the nearest is taken, and met is False.
@@ -245,7 +244,8 @@ def _options(
     full_values: F64,
     split: Split,
 ) -> list[Option]:
-    full = float(full_values[split.choosing].mean())
+    half = full_values[split.choosing]
+    full = float(half.mean())
     if full <= 0:
         raise UserError(
             f"a share of quality needs full vectors that find something; they find nothing for "
@@ -255,7 +255,10 @@ def _options(
     found = []
     for i in entries:
         cell = evidence.cells[i]
-        share = float(values[i, split.choosing].mean()) / full
+        own = values[i, split.choosing]
+        share = float(own.mean()) / full
+        # the ratio's error by linearization (the delta method), query by query
+        error = float((own - share * half).std()) / (full * np.sqrt(len(half)))
         found.append(
             Option(
                 specs[cell.method],
@@ -265,6 +268,7 @@ def _options(
                 cell.codec_bytes,
                 cell.total_bytes(rows),
                 share,
+                error,
             )
         )
     return found
@@ -283,10 +287,11 @@ def _honouring(options: list[Option], wish: Wish) -> list[int]:
 
 
 def _keeps(option: Option, options: list[Option], wish: Wish) -> bool:
-    if wish.keep is None or wish.demanded is None:
+    if wish.keep is None:
         return True
     larger = [o.share for o in options if o.method == option.method and o.cut > option.cut]
-    return option.share >= wish.demanded and min(larger, default=1.0) >= wish.keep
+    sure = option.share - MARGIN_ERRORS * option.error
+    return sure >= wish.keep and min(larger, default=1.0) >= wish.keep
 
 
 def _nearest(options: list[Option], limit: list[Option], wish: Wish) -> Option:
