@@ -1,6 +1,6 @@
 """Texts a second: our encoder against sentence-transformers' own, side by side in one run.
 
-    python benchmarks/encode.py --data DIR [--texts 2000] [--model minilm] [--rounds 5]
+    python benchmarks/encode.py --data DIR [--texts 2000] [--rounds 5] [--threads N]
 
 The library's batch size is first chosen by speed on a small part of the texts. Then every round
 encodes the same texts by each way in turn, so that a busy machine slows all of them; the ratio of
@@ -46,9 +46,12 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=2000)
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="of torch; all cores where not given")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
+    if options.threads:
+        torch.set_num_threads(options.threads)
     texts = read_texts(options.data, options.texts)
     rounds = max(1, min(options.rounds, len(texts) // 40))
     part = len(texts) // rounds
@@ -65,17 +68,13 @@ def main() -> None:
     ways: dict[str, Way] = {"nestvec": lambda some: ours.encode(some, "document")}
     for name, model in library.items():
         ways[f"sentence-transformers {name}"] = library_way(model, sizes[name])
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(rounds):
         some = texts[number * part : (number + 1) * part]
         # who goes first changes, so that nobody always meets a cold machine
         names = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
         for name in names:
             seconds[name].append(timed(ways[name], some))
-    own_best = [
-        min(times) for times in zip(*(seconds[n] for n in ways if n != "nestvec"), strict=True)
-    ]
-    ratios = [theirs / mine for theirs, mine in zip(own_best, seconds["nestvec"], strict=True)]
     probe = texts[: min(100, part)]
     cosines = (ways["nestvec"](probe) * ways["sentence-transformers float32"](probe)).sum(axis=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,13 +91,15 @@ def main() -> None:
         "batch_sizes": sizes,
         "rounds": rounds,
         "texts_per_second": {
-            name: round(part / statistics.median(times), 1) for name, times in seconds.items()
+            name: round(part / statistics.median(clock for clock, _ in times), 1)
+            for name, times in seconds.items()
         },
-        "ratio_to_best": {
-            "median": round(statistics.median(ratios), 3),
-            "low": round(min(ratios), 3),
-            "high": round(max(ratios), 3),
+        "texts_per_core_second": {
+            name: round(part / statistics.median(used for _, used in times), 1)
+            for name, times in seconds.items()
         },
+        "speed_over_the_librarys_best": ratios(seconds, 0),
+        "the_same_by_core_seconds": ratios(seconds, 1),
         "least_cosine_to_float32": round(float(np.min(cosines)), 5),
         "encode_texts_per_second_load_and_check_included": round(len(texts) / whole, 1),
         "peak_rss_mb_of_this_script": round(peak_rss_mb()),
@@ -106,6 +107,20 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
+
+
+def ratios(seconds: dict[str, list[tuple[float, float]]], kind: int) -> dict[str, float]:
+    """Median, least and largest over the rounds of the library's best time over ours."""
+    theirs = [times for name, times in seconds.items() if name != "nestvec"]
+    found = [
+        min(times[kind] for times in round_) / ours[kind]
+        for ours, *round_ in zip(seconds["nestvec"], *theirs, strict=True)
+    ]
+    return {
+        "median": round(statistics.median(found), 3),
+        "low": round(min(found), 3),
+        "high": round(max(found), 3),
+    }
 
 
 def read_texts(data: str, count: int) -> list[str]:
@@ -121,19 +136,21 @@ def library_way(model: Any, batch_size: int) -> Way:
 
 
 def best_batch_size(model: Any, texts: list[str]) -> int:
-    """The fastest of BATCH_SIZES for the library's own loop, on up to 128 texts, best of two."""
+    """The fastest of BATCH_SIZES for the library's own loop, on up to 128 texts."""
     some = texts[:128]
-    speeds = {
-        size: min(timed(library_way(model, size), some) for _ in range(2)) for size in BATCH_SIZES
-    }
+    library_way(model, BATCH_SIZES[0])(some[:16])
+    speeds = {size: timed(library_way(model, size), some)[1] for size in BATCH_SIZES}
     return min(speeds, key=lambda size: speeds[size])
 
 
-def timed(way: Way, texts: list[str]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
+def timed(way: Way, texts: list[str]) -> tuple[float, float]:
+    """(seconds by the clock, seconds of all cores) of one call.
+
+    The second is the steadier on a machine that does other work as well.
+    """
+    start, used = time.perf_counter(), time.process_time()
     way(texts)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
 def machine() -> dict[str, object]:

@@ -74,6 +74,16 @@ def test_our_own_loop_is_used_and_batches_do_not_change_vectors(
     np.testing.assert_allclose(encoder.encode(TEXTS, "document"), together, atol=1e-5)
 
 
+def test_a_text_far_longer_than_the_model_reads_is_cut_alike(
+    tiny_model: Path, reference: Any, exact: None
+) -> None:
+    # many tokens; and few tokens that stand far apart, the last of which must not be lost
+    texts = ["alpha beta " * 5000, "alpha" + " " * 3000 + "beta", "wing"]
+    block = load_encoder(str(tiny_model), device="cpu").encode_block(texts, "document")
+    np.testing.assert_allclose(block.vectors, reference.encode(texts), atol=1e-5)
+    assert block.truncated == 1
+
+
 def test_the_librarys_loop_takes_over_where_ours_differs(
     tiny_model: Path, seam: Any, reference: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,29 +204,6 @@ def test_few_texts_prove_nothing(
     encoder = load_encoder(str(tiny_model), device="cpu")
     encoder.prepare(TEXTS)
     assert encoder.describe()["number_format"] == "float32"
-
-
-def test_rankings_are_compared_by_hand(seam: Any) -> None:
-    exact = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
-    cosine, agreement = seam.compare_rankings(exact, exact * 2)
-    assert (round(cosine, 5), agreement) == (1.0, 1.0)
-    cosine, agreement = seam.compare_rankings(exact, -exact)
-    assert round(cosine, 5) == -1.0
-    other = exact.copy()
-    other[0] = -other[0]
-    cosine, agreement = seam.compare_rankings(exact, other)
-    assert round(cosine, 5) == -1.0
-    assert 0.7 < agreement < 1.0
-
-
-def test_a_device_that_is_not_there_is_told(seam: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seam.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(seam.torch.backends.mps, "is_available", lambda: False)
-    assert seam.choose_device("auto") == "cpu"
-    with pytest.raises(UserError, match="device 'cuda' is not there: this machine has cpu"):
-        seam.choose_device("cuda")
-    monkeypatch.setattr(seam.torch.cuda, "is_available", lambda: True)
-    assert seam.choose_device("auto") == "cuda"
 
 
 def test_a_broken_model_folder_is_one_sentence(tiny_model: Path, tmp_path: Path, seam: Any) -> None:

@@ -61,7 +61,8 @@ def encode_texts(
     journal beside it (out + ".journal"). A rerun with the same encoder, dtype and block_rows takes
     over the leading blocks whose texts are unchanged and goes on after them; another encoder starts
     anew. Until it is whole the file is called out + ".partial".
-    Memory: the texts and vectors of one block, and what the encoder needs.
+    Memory: the texts and vectors of one block, and what the encoder needs; with all-MiniLM and
+    blocks of 4,096 abstracts 0.7 GB at its peak, 0.5 GB of it the libraries and the model.
     Raises UserError where there are no texts or the disk is full.
     """
     path = Path(out)

@@ -6,26 +6,29 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.data.agreement import TOP, compare_rankings
 from nestvec.data.encoder import EncodedBlock, Metric, TextKind
 from nestvec.data.model_files import ModelFiles
+from nestvec.data.tokens import batches_of, pad, tokenize
 from nestvec.errors import MissingExtra, UserError
 
 try:
     import sentence_transformers
     import torch
     import transformers
+
+    from nestvec.data.encoder_device import choose_device, computes_bfloat16
 except ImportError:
     raise MissingExtra("encoding texts with a model", "text") from None
 
 # Tokens of one batch, padding included. More fall out of a core's cache: on one core all-MiniLM in
-# bfloat16 takes 7 % more time for long texts and 13 % for short ones at twice as many, 24 % and 97 %
-# at eight times as many. A GPU wants to be filled.
+# bfloat16 takes 7 % more time for long texts and 13 % for short ones at twice as many, 24 % and
+# 97 % at eight times as many. A GPU wants to be filled.
 _CPU_BATCH_TOKENS = 2048  # for each thread
 _GPU_BATCH_TOKENS = 65536
 
@@ -33,7 +36,6 @@ _GPU_BATCH_TOKENS = 65536
 SAMPLE_ROWS = 200
 LEAST_COSINE = 0.999
 LEAST_AGREEMENT = 0.95
-_TOP = 10
 
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "euclidean": "l2"}
 # Families whose cards put a layer norm without weights before the cut to fewer dimensions.
@@ -77,41 +79,12 @@ def load_sentence_transformer(
     )
 
 
-def choose_device(wanted: str) -> str:
-    """The device to compute on: cuda, else mps, else cpu where wanted is "auto".
-
-    Raises UserError where the wanted one is not there.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if wanted == "auto":
-        return next(name for name, found in there.items() if found)
-    if not there[wanted]:
-        raise UserError(
-            f"device {wanted!r} is not there: this machine has "
-            f"{', '.join(name for name, found in there.items() if found)}."
-        )
-    return wanted
-
-
-def computes_bfloat16(device: str) -> bool:
-    """Whether the device has instructions for bfloat16, so that it is faster than float32."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device == "cpu":
-        flags = _cpu_flags()
-        return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-    return False
-
-
 class SentenceTransformerEncoder:
     """One model with its prompts, device and number format; see Encoder for the methods.
 
-    Made by load_sentence_transformer. Memory: the weights (twice in prepare, for the comparison),
-    and of one batch the activations: at most _CPU_BATCH_TOKENS tokens a thread (or one longer text).
+    Made by load_sentence_transformer. Memory: the weights (twice while they are read again, if
+    bfloat16 is given up), the tokens of the texts of one call, and the activations of one batch of
+    at most _CPU_BATCH_TOKENS tokens a thread (or one longer text).
     """
 
     def __init__(
@@ -180,7 +153,7 @@ class SentenceTransformerEncoder:
         if self._settled is not None:
             return
         texts = sample[:SAMPLE_ROWS]
-        usable = computes_bfloat16(self._device) and self._own_loop and len(texts) >= 2 * _TOP
+        usable = computes_bfloat16(self._device) and self._own_loop and len(texts) >= 2 * TOP
         if not usable:
             self._settled = {"number_format": "float32"}
             return
@@ -256,23 +229,25 @@ class SentenceTransformerEncoder:
         """By our own loop: every text tokenized once, longest first, batches of equal work."""
         tokenizer = self._model.tokenizer
         prompted = [prompt + text for text in texts] if prompt else texts
-        encodings, truncated = _tokenize(tokenizer, prompted, self.max_tokens)
-        lengths = np.array([len(encoding.ids) for encoding in encodings])
+        tokenized = tokenize(tokenizer, prompted, self.max_tokens)
+        lengths = np.array([len(tokens.ids) for tokens in tokenized])
         order = np.argsort(-lengths, kind="stable")
         on_cpu = self._device == "cpu"
-        tokens = _CPU_BATCH_TOKENS * torch.get_num_threads() if on_cpu else _GPU_BATCH_TOKENS
+        budget = _CPU_BATCH_TOKENS * torch.get_num_threads() if on_cpu else _GPU_BATCH_TOKENS
         out: NDArray[np.float32] | None = None
-        for chosen in _batches(order, lengths, tokens):
-            features = _pad(tokenizer, [encodings[row] for row in chosen])
+        for chosen in batches_of(order, lengths, budget):
+            features = pad(tokenizer, [tokenized[row] for row in chosen])
             vectors = self._forward(features)
             if out is None:
                 out = np.empty((len(texts), vectors.shape[1]), np.float32)
             out[chosen] = vectors
         assert out is not None
-        return out, truncated
+        return out, sum(tokens.cut for tokens in tokenized)
 
-    def _forward(self, features: dict[str, Any]) -> NDArray[np.float32]:
-        state = {name: values.to(self._device) for name, values in features.items()}
+    def _forward(self, features: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        state = {
+            name: torch.from_numpy(values).to(self._device) for name, values in features.items()
+        }
         steps = list(self._model)
         state = steps[0](state)
         # pooling and normalizing in bfloat16 would cost three digits for no speed
@@ -306,23 +281,6 @@ class SentenceTransformerEncoder:
                 if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-4):
                     return False
         return True
-
-
-def compare_rankings(exact: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
-    """(least cosine, share of the ten nearest rows that are the same) of two encodings.
-
-    exact, other: (n, d) of the same n texts, n > 10. Neighbours are sought among the n rows, by
-    cosine, a row itself left out.
-    """
-    a = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    b = other / np.linalg.norm(other, axis=1, keepdims=True)
-    near = []
-    for vectors in (a, b):
-        scores = vectors @ vectors.T
-        np.fill_diagonal(scores, -np.inf)
-        near.append(np.argpartition(-scores, _TOP, axis=1)[:, :_TOP])
-    shared = [len(np.intersect1d(one, two)) for one, two in zip(*near, strict=True)]
-    return float((a * b).sum(axis=1).min()), float(np.mean(shared)) / _TOP
 
 
 def _load(files: ModelFiles, device: str, trust_remote_code: bool) -> Any:
@@ -375,59 +333,6 @@ def _has_plain_tokenizer(model: Any) -> bool:
         and names <= {"input_ids", "attention_mask", "token_type_ids"}
         and type(model[0]).__name__ == "Transformer"
     )
-
-
-def _tokenize(tokenizer: Any, texts: list[str], longest: int | None) -> tuple[list[Any], int]:
-    """The tokens of each text, cut at longest, and how many were cut."""
-    encoded = tokenizer(
-        texts,
-        truncation=longest is not None,
-        max_length=longest,
-        padding=False,
-        return_attention_mask=False,
-        verbose=False,
-    )
-    found = encoded.encodings
-    return found, sum(bool(encoding.overflowing) for encoding in found)
-
-
-def _batches(
-    order: NDArray[np.int64], lengths: NDArray[np.int64], tokens: int
-) -> Iterator[NDArray[np.int64]]:
-    """Runs of rows in this order (longest first) of at most tokens tokens with their padding."""
-    start = 0
-    while start < len(order):
-        rows = max(1, tokens // max(1, int(lengths[order[start]])))
-        yield order[start : start + rows]
-        start += rows
-
-
-def _pad(tokenizer: Any, encodings: list[Any]) -> dict[str, Any]:
-    longest = max(len(encoding.ids) for encoding in encodings)
-    shape = (len(encodings), longest)
-    ids = np.full(shape, tokenizer.pad_token_id, np.int64)
-    mask = np.zeros(shape, np.int64)
-    types = np.full(shape, tokenizer.pad_token_type_id, np.int64)
-    left = tokenizer.padding_side == "left"
-    for row, encoding in enumerate(encodings):
-        length = len(encoding.ids)
-        place = slice(longest - length, None) if left else slice(0, length)
-        ids[row, place] = encoding.ids
-        mask[row, place] = 1
-        types[row, place] = encoding.type_ids
-    features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-    if "token_type_ids" in tokenizer.model_input_names:
-        features["token_type_ids"] = torch.from_numpy(types)
-    return features
-
-
-def _cpu_flags() -> set[str]:
-    """The processor's features; on Linux only, where the kernel lists them."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.lower().startswith(("flags", "features")):
-                return set(line.split(":", 1)[1].split())
-    return set()
 
 
 @contextlib.contextmanager
