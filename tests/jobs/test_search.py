@@ -56,4 +56,14 @@ def test_a_collection_may_not_decide_to_run_code():
 
     kept = {"model": "someone/theirs", "trust_remote_code": True}
     with pytest.raises(nv.UserError, match="--trust-remote-code"):
-        encoder_of(kept, trust_remote_code=False, device="cpu")
+        encoder_of(kept, trust_remote_code=False, api=None, device="cpu")
+
+
+def test_a_collection_may_not_decide_where_questions_and_keys_go():
+    from nestvec.jobs.encoders import encoder_of
+
+    kept = {"model": "theirs", "api": "http://localhost:9"}
+    with pytest.raises(nv.UserError, match="--api http://localhost:9"):
+        encoder_of(kept, trust_remote_code=False, api=None, device="cpu")
+    made = encoder_of(kept, trust_remote_code=False, api="http://localhost:9", device="cpu")
+    assert made.name == "theirs"

@@ -41,6 +41,7 @@ def command(
     plan: str | None,
     vector: str | None,
     trust_remote_code: bool,
+    api: str | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -56,7 +57,9 @@ def command(
         Plan.parse(plan)
     from nestvec.jobs.search import open_collection
 
-    opened = open_collection(collection, trust_remote_code=trust_remote_code, device=device)
+    opened = open_collection(
+        collection, trust_remote_code=trust_remote_code, api=api, device=device
+    )
     opened.check(plan, k)
     if vector is not None:
         for answer in opened.search_file(vector, k=k, plan=plan):

@@ -57,15 +57,25 @@ def kept_settings(settings: EmbedSettings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def encoder_of(kept: Mapping[str, Any], *, trust_remote_code: bool, device: str) -> Encoder:
+def encoder_of(
+    kept: Mapping[str, Any], *, trust_remote_code: bool, api: str | None, device: str
+) -> Encoder:
     """The encoder a collection was built with.
 
-    Raises UserError where it needs to run a repository's own code and the caller did not allow it:
-    a collection that came from elsewhere must not decide that.
+    Raises UserError where it would run a repository's own code, or send questions and the key to
+    a server, and the caller did not allow it: a collection that came from elsewhere must not
+    decide that.
     """
+    if kept.get("api") and api is None:
+        raise UserError(
+            f"the vectors come from {kept['api']}, and questions and your key would go there: "
+            f"pass --api {kept['api']} if you trust it."
+        )
     if kept.get("trust_remote_code") and not trust_remote_code:
         raise UserError(
             f"the model {kept['model']!r} runs code of its own, which a collection may not ask "
             "for by itself: pass --trust-remote-code if you trust it."
         )
-    return make_encoder(EmbedSettings(**{**kept, "device": device}))
+    return make_encoder(
+        EmbedSettings(**{**kept, "api": api if kept.get("api") else None, "device": device})
+    )

@@ -161,7 +161,10 @@ def ask_collection(
                 "evaluate the vectors' own source with --queries and --qrels instead."
             )
         return encoder_of(
-            kept, trust_remote_code=settings.trust_remote_code, device=settings.device
+            kept,
+            trust_remote_code=settings.trust_remote_code,
+            api=settings.api,
+            device=settings.device,
         )
 
     measure = settings.metric or LABEL_MEASURE

@@ -44,9 +44,12 @@ class Opened:
     collection: the rows, codes and plan, searchable by vectors.
     """
 
-    def __init__(self, collection: Collection, *, trust_remote_code: bool, device: str) -> None:
+    def __init__(
+        self, collection: Collection, *, trust_remote_code: bool, api: str | None, device: str
+    ) -> None:
         self.collection = collection
         self._trust_remote_code = trust_remote_code
+        self._api = api
         self._device = device
 
     @property
@@ -117,18 +120,29 @@ class Opened:
                 f"a text needs a model, and {self.collection.path} was built from vectors: "
                 "search it by vectors of the same model (--vector FILE)."
             )
-        return encoder_of(kept, trust_remote_code=self._trust_remote_code, device=self._device)
+        return encoder_of(
+            kept,
+            trust_remote_code=self._trust_remote_code,
+            api=self._api,
+            device=self._device,
+        )
 
 
 def open_collection(
-    path: str | os.PathLike[str], *, trust_remote_code: bool = False, device: str = "auto"
+    path: str | os.PathLike[str],
+    *,
+    trust_remote_code: bool = False,
+    api: str | None = None,
+    device: str = "auto",
 ) -> Opened:
     """The collection at path, ready for questions; no model is loaded yet.
 
-    trust_remote_code: let the model's repository run its own code, if it has any.
+    trust_remote_code: let the model's repository run its own code, if it has any. api: the server
+    that questions may be sent to, where the vectors came from one.
     Raises UserError where there is no collection or it is damaged.
     """
-    return Opened(Collection.open(Path(path)), trust_remote_code=trust_remote_code, device=device)
+    collection = Collection.open(Path(path))
+    return Opened(collection, trust_remote_code=trust_remote_code, api=api, device=device)
 
 
 def _answer(question: str, result: Result) -> Answer:
