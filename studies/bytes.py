@@ -44,6 +44,8 @@ from nestvec.measure.intervals import (
     paired_difference,
 )
 from nestvec.progress import quiet
+from nestvec.report import sheet as report
+from nestvec.report.chart import standalone
 
 F64 = NDArray[np.float64]
 
@@ -55,6 +57,7 @@ SEEN = {
     "2024 is later, earlier abstracts of the corpus may be seen",
 }
 SEEDED = ("nested", "pq", "opq", "rq", "rabitq", "random-float")
+DRAWN = ("nested", "prefix-float", "pca-float", "svd-int8", "sign", "pq", "opq", "rq", "rabitq")
 TABLE_BYTES = (4, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -128,6 +131,7 @@ def run_set(name: str, options: argparse.Namespace) -> None:
     stem = options.out / f"{name}-{options.split}"
     stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     stem.with_suffix(".md").write_text(as_markdown(result))
+    stem.with_suffix(".svg").write_text(picture(result))
     print(as_markdown(result))
 
 
@@ -263,6 +267,40 @@ def as_markdown(result: dict[str, Any]) -> str:
             )
     lines += ["", f"`{result['command']}` ({result['machine']})", ""]
     return "\n".join(lines)
+
+
+def picture(result: dict[str, Any]) -> str:
+    """Quality against bytes, facts included, as an SVG of its own."""
+    shown = tuple(
+        report.Cell(
+            method=cell["method"],
+            dims=cell["dims"],
+            bytes=cell["bytes"] + cell["fact_bytes"],
+            fact_bytes=cell["fact_bytes"],
+            **{key: cell[key] for key in ("value", "low", "high")},
+            **{key: cell[key] for key in ("delta", "delta_low", "delta_high")},
+        )
+        for cell in result["cells"]
+        if cell["method"] in DRAWN
+    )
+    full = result["full"]
+    sheet = report.Sheet(
+        name=result["set"],
+        summary="",
+        measure=result["measure"],
+        full=report.Figure(full["value"], full["low"], full["high"]),
+        full_bytes=result["dim"] * 4,
+        cells=shown,
+        chosen=None,
+        costs=(),
+        questions=(),
+        notes=(),
+        warnings=(),
+        command=result["command"],
+        made="",
+        version="",
+    )
+    return standalone(sheet)
 
 
 def _entry(cell: dict[str, Any] | None) -> str:

@@ -21,7 +21,7 @@ def test_the_nearest_center_by_hand_and_ties_to_the_first():
 
 def test_clouds_are_found():
     middles, rows = clouds()
-    centers = progressive_kmeans(rows, 3, seed=0, iterations=10)
+    centers = progressive_kmeans(rows, 3, seed=0)
     near, _ = nearest(middles, centers)
     assert sorted(near.tolist()) == [0, 1, 2]
     np.testing.assert_allclose(centers[near], middles, atol=0.05)
