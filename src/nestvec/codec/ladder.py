@@ -16,8 +16,8 @@ _BLOCK = 8192
 _RUN_BYTES = 140_000_000
 # Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take 4 ms alone.
 _FEW_LOOK_UPS = 4_000_000
-# Settings of the draw: on ACL abstracts 1.1 gave .369 .500 at 4 and 8 bytes, 1.25 .357 .492, the best
-# entry alone .330 .476 (nDCG@10, dev queries, mean of two and three seeds).
+# On ACL abstracts 1.1 gave .369 .500 at 4 and 8 bytes, 1.25 .357 .492, the best entry alone
+# .330 .476 (nDCG@10, dev queries, mean of two and of three seeds).
 _ENTRIES_A_ROW = 4
 _NEAR = 1.1
 _MOST_RESIDUALS = 65_536
