@@ -7,7 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from nestvec.bridge import faiss
+from nestvec.choose.axes import leading
+from nestvec.choose.baselines import FloatAxes
 from nestvec.cli.main import main
+from nestvec.jobs import evaluate
 from nestvec.jobs.search import Opened
 
 
@@ -68,6 +71,19 @@ def test_evaluate_a_collection(folder, monkeypatch):
     done = run("evaluate", folder / "v.nv", "--spec", "8xcb4")
     assert "prefix-float" in done.stdout
     assert "left out, since faiss is not installed: pq, opq, rq, rabitq" in done.stderr
+
+
+def test_evaluate_into_the_report(folder, monkeypatch):
+    monkeypatch.setattr(faiss, "available", lambda: False)
+    monkeypatch.setattr(evaluate, "plain_baselines", lambda: [FloatAxes("late-float", leading)])
+    run("build", folder / "v.npy", "--out", folder / "w.nv", "--spec", "4xcb4")
+    assert "late-float" not in (folder / "w.nv" / "report.html").read_text()
+    run("evaluate", folder / "w.nv", "--spec", "4xcb4", "--report")
+    assert "late-float" in (folder / "w.nv" / "report.html").read_text()
+    arguments = ["evaluate", folder / "w.nv", "--spec", "4xcb4", "--metric", "RR@5", "--report"]
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == 2
+    assert "one measurement" in done.stderr
 
 
 def test_choose(folder):

@@ -27,20 +27,31 @@ if TYPE_CHECKING:
 @read_options
 @model_options
 @measure_options
+@click.option(
+    "--report", "into_report", is_flag=True, help="Put the grid into the collection's report."
+)
 @json_option
-def command(src: str | None, as_json: bool, **options: Any) -> None:
+def command(src: str | None, into_report: bool, as_json: bool, **options: Any) -> None:
     """Measure the nested code and its rivals on SRC, or on a collection's own rows.
 
     Without queries and judgements, titles must find their texts; without titles, each method
     must agree with exact search by the full vectors.
     """
-    from nestvec.jobs.checks import check_measured
+    from nestvec.jobs.checks import check_collection, check_measured
 
     settings = EvaluateSettings(**options)
+    if into_report:
+        if src is None:
+            raise click.UsageError("--report needs a collection.")
+        check_collection(src)
     check_measured(src, settings)
     from nestvec.jobs.evaluate import evaluate_with
 
     result = evaluate_with(src, settings, progress=bars())
+    if into_report and src is not None:
+        from nestvec.jobs.report import add_to_report
+
+        add_to_report(src, result.evidence)
     if as_json:
         print_json(result.to_json())
     else:

@@ -27,6 +27,9 @@ SHOWN = 200
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
 @click.option(
+    "--api", metavar="URL", help="The server the collection was embedded by; questions go there."
+)
+@click.option(
     "--device",
     metavar="NAME",
     default=default(EmbedSettings, "device"),

@@ -19,6 +19,7 @@ from nestvec.choose.baselines import plain_baselines
 from nestvec.choose.evidence import Cell, Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import Method, NestedMethod
+from nestvec.choose.specs import codebook_specs
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_settings, check_source, is_collection
 from nestvec.jobs.machine import peak_rss_mb
@@ -28,8 +29,6 @@ from nestvec.jobs.settings import EvaluateOptions, EvaluateSettings
 from nestvec.progress import Progress, quiet
 
 SCHEMA_VERSION = 1
-#: the nested code that is measured where no other is named
-DEFAULT_SPEC = "32xcb"
 FAISS_METHODS = ("pq", "opq", "rq", "rabitq")
 
 
@@ -131,11 +130,11 @@ def evaluate_with(
     listener = progress or quiet()
     with gathered(src, settings, listener) as material:
         questions = needed(material)
-        spec = DEFAULT_SPEC if settings.spec == "auto" else settings.spec
+        codes = nested_codes(settings.spec, len(material.vectors))
         evidence = evaluate_grid(
             material.vectors,
             questions.task,
-            [NestedMethod(spec), *rivals()],
+            [*codes, *rivals()],
             metric=material.similarity,
             seed=settings.seed,
             left_out=left_out(),
@@ -179,6 +178,14 @@ def needed(material: Material) -> Questions:
             f"has {len(material.vectors)}: add rows, or give --queries and --qrels."
         )
     return material.questions
+
+
+def nested_codes(spec: str, rows: int) -> list[Method]:
+    """The nested code to measure; for "auto" the best per byte, and smaller ones by their spec."""
+    if spec != "auto":
+        return [NestedMethod(spec)]
+    *smaller, best = codebook_specs(rows)
+    return [NestedMethod(best), *(NestedMethod(each, name=each) for each in smaller)]
 
 
 def rivals() -> list[Method]:

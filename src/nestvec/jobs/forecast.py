@@ -8,11 +8,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nestvec.choose.specs import codebook_specs
 from nestvec.codec.spec import parse_spec
 from nestvec.data.source import Source
 from nestvec.jobs.checks import check_build
 from nestvec.jobs.encoders import make_encoder
-from nestvec.jobs.evaluate import DEFAULT_SPEC
 from nestvec.jobs.settings import BuildSettings
 from nestvec.progress import Progress, quiet
 
@@ -68,7 +68,7 @@ def forecast(
         note = f"{encode_s:,.0f} s of it encoding, by the speed of {TIMED_TEXTS} of the texts"
     else:
         dim = source.vectors.shape[1]
-    spec = DEFAULT_SPEC if settings.spec == "auto" else settings.spec
+    spec = codebook_specs(items)[-1] if settings.spec == "auto" else settings.spec
     per_code = min(code_width(spec, dim), settings.max_bytes or 1 << 30)
     codec_bytes = per_code * CODEWORDS * CODEWORD_BYTES * dim if "cb" in spec else 0
     per_vector = per_code + 1

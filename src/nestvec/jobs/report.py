@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from nestvec.choose.evidence import Evidence
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
+from nestvec.jobs.sheets import report_cells
 from nestvec.report.chart import standalone
 from nestvec.report.page import page
 from nestvec.report.sheet import Sheet
@@ -28,6 +31,32 @@ def report(collection: str | os.PathLike[str], out: str | os.PathLike[str] | Non
     sheet = sheet_of(opened)
     write_text(place, standalone(sheet) if place.suffix == ".svg" else page(sheet))
     return place
+
+
+def add_to_report(collection: str | os.PathLike[str], evidence: Evidence) -> Path:
+    """Put the methods of a new grid into a collection's report, and say where it stands.
+
+    The collection's own codes keep the cells of their build. Raises UserError where the grid was
+    measured by other queries than the build.
+    """
+    opened = Collection.open(Path(collection))
+    sheet = sheet_of(opened)
+    kept = dict(opened.evidence() or {})
+    built_queries = (kept.get("result") or {}).get("queries")
+    if (sheet.measure, built_queries) != (evidence.measure, evidence.queries):
+        raise UserError(
+            f"a report holds one measurement; it was built by {sheet.measure} on {built_queries} "
+            f"queries, and this grid is {evidence.measure} on {evidence.queries}: build again, "
+            "or evaluate without --report."
+        )
+    own = {"nested", *((sheet.chosen.method,) if sheet.chosen else ())}
+    found = tuple(cell for cell in report_cells(evidence) if cell.method not in own)
+    new = {cell.method for cell in found}
+    cells = (*(cell for cell in sheet.cells if cell.method not in new), *found)
+    notes = tuple(note for note in sheet.notes if note.term != "left out")
+    kept["sheet"] = replace(sheet, cells=cells, notes=notes).to_json()
+    opened.store_plan(opened.plan, kept)
+    return report(collection)
 
 
 def sheet_of(collection: Collection) -> Sheet:

@@ -146,6 +146,7 @@ def _words(rows: Iterable[Row], ids: Sequence[str], wanted: set[int]) -> dict[in
     words = {}
     for position, row in enumerate(rows):
         if position in wanted:
-            text = f"{row.title}: {row.text}" if row.title else row.text
+            stop = "" if row.title[-1:] in ".?!:" else ":"
+            text = f"{row.title}{stop} {row.text}" if row.title else row.text
             words[position] = " ".join(text.split())[:KEPT_CHARACTERS]
     return words
