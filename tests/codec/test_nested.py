@@ -225,6 +225,9 @@ def test_it_is_an_estimator(rows):
         codec.set_params(seeds=1)
     clone = pytest.importorskip("sklearn.base").clone
     assert clone(codec).get_params() == codec.get_params()
+    few = Codec("4xcb").fit(rows[:100])
+    assert few.spec != "4xcb"
+    assert few.fit(rows).spec == Codec("4xcb").fit(rows).spec
     assert pickle.loads(pickle.dumps(codec)).spec == codec.spec
 
 

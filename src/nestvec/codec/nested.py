@@ -43,12 +43,14 @@ class Codec:
 
     Attributes after fit
     --------------------
+    spec: as fitted, with fewer codewords than asked for where rows are few.
     dim: coordinates of a vector. bytes: bytes of a whole code. level_ends: legal cuts, rising.
     cuts: declared cuts, for each of which facts() writes one byte a row. fitted_rows: rows of the
     sample.
 
-    Fitting holds the sample and two copies of it in float32, and 134 MB of inner products:
-    about 1.4 GB for 50,000 rows of 1,536, however many rows there are.
+    Fitting holds three copies of the sample and four of the residuals that a codebook is fitted
+    on, at most 65,536, in float32, and 140 MB of inner products: benchmarks/results/fit_memory.json
+    has the peak for a million rows of 1,536, and it is no more for more rows.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Codec:
         seed: int = 0,
         sample_rows: int = 50_000,
     ) -> None:
-        self.spec = spec
+        self.spec = self._wanted = spec
         self.metric = metric
         self.beam = beam
         self.power = power
@@ -86,7 +88,7 @@ class Codec:
         """
         self._check_settings()
         settings = Settings(self.beam, self.power, self.seed, self.sample_rows, DECLARED_CUTS)
-        fitted = fit_levels(parse_spec(self.spec), vectors, settings, progress or quiet())
+        fitted = fit_levels(parse_spec(self._wanted), vectors, settings, progress or quiet())
         self.spec = format_spec(fitted.terms)
         self.dim = vectors.shape[1]
         self.levels, self.map = fitted.levels, fitted.map
@@ -288,6 +290,7 @@ class Codec:
         return {
             "format": files.FORMAT,
             "spec": self.spec,
+            "asked": self._wanted,
             **self._shared_settings(),
             "dim": self.dim,
             "fitted_rows": self.fitted_rows,
@@ -302,6 +305,7 @@ class Codec:
         """The codec that to_config and arrays describe."""
         names = ("metric", "beam", "power", "seed", "sample_rows")
         codec = cls(config["spec"], **{name: config[name] for name in names})
+        codec._wanted = config["asked"]
         codec.dim = int(config["dim"])
         codec.fitted_rows = int(config["fitted_rows"])
         matrix = arrays.get("map.matrix")
@@ -328,7 +332,7 @@ class Codec:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's parameters, as scikit-learn asks for them."""
-        return {"spec": self.spec, **self._shared_settings()}
+        return {"spec": self._wanted, **self._shared_settings()}
 
     def set_params(self, **params: Any) -> Codec:
         """Change constructor's parameters; raises UserError for a name it does not have."""
@@ -336,7 +340,8 @@ class Codec:
         for name, value in params.items():
             if name not in known:
                 raise UserError(f"a codec has the parameters {sorted(known)}; got '{name}'.")
-            setattr(self, name, value)
+            setattr(self, "_wanted" if name == "spec" else name, value)
+        self._check_settings()
         return self
 
     def _shared_settings(self) -> dict[str, Any]:
@@ -362,7 +367,7 @@ class Codec:
                 level.add_decoded(out, codes[:, begin : begin + level.bytes], low, high)
 
     def _check_settings(self) -> None:
-        parse_spec(self.spec)
+        parse_spec(self._wanted)
         if self.metric not in METRICS:
             raise UserError(f"the metric is cosine, dot or l2; got '{self.metric}'; choose one.")
         if self.beam < 1:
