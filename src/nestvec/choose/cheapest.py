@@ -258,7 +258,7 @@ def _options(
         own = values[i, split.choosing]
         share = float(own.mean()) / full
         # the ratio's error by linearization (the delta method), query by query
-        error = float((own - share * half).std()) / (full * np.sqrt(len(half)))
+        error = float((own - share * half).std() / (full * np.sqrt(len(half))))
         found.append(
             Option(
                 specs[cell.method],
