@@ -102,6 +102,7 @@ class _Nestvec(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "choose" and type(value) is ModuleType:
             value.__class__ = _Choose
+            value.__doc__ = _Choose.__call__.__doc__
         super().__setattr__(name, value)
 
 

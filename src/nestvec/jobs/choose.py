@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.baselines import plain_baselines
@@ -16,11 +15,12 @@ from nestvec.choose.cheapest import DEFAULT_HITS, Choice, Wish
 from nestvec.choose.cheapest import choose as cheapest
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
-from nestvec.choose.methods import Method, NestedCodes, NestedFitted, NestedMethod
+from nestvec.choose.methods import Method
 from nestvec.choose.specs import FALLBACKS, candidate_specs
 from nestvec.codec.nested import Codec
 from nestvec.jobs.amounts import in_percent
 from nestvec.jobs.evaluate import SCHEMA_VERSION, gathered, interval_json, needed, remarks
+from nestvec.jobs.keepers import Keeper
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.material import Material
 from nestvec.jobs.questions import Questions
@@ -205,67 +205,16 @@ def pick_unmeasured(material: Material, settings: ChooseSettings, progress: Prog
     )
 
 
-class _Keeper:
-    """A nested method that keeps what it fitted and coded, so that nothing is done twice."""
-
-    def __init__(self, spec: str) -> None:
-        self.name = spec
-        self._method = NestedMethod(spec, name=spec)
-        self._codec: Codec | None = None
-        self._codes: NestedCodes | None = None
-
-    def fit(
-        self, sample: NDArray[np.float32], metric: str, seed: int, progress: Progress
-    ) -> _KeeperFitted:
-        """Fit, and remember the codec."""
-        fitted = self._method.fit(sample, metric, seed, progress)
-        self._codec = fitted.codec
-        return _KeeperFitted(fitted, self)
-
-    def keep(self, codes: NestedCodes) -> None:
-        """Remember codes that are small; wide ones are made again if they are chosen."""
-        if self.name not in FALLBACKS:
-            self._codes = codes
-
-    def coded(self, vectors: NDArray[Any], cut: int, progress: Progress) -> Coded:
-        """The codec cut at `cut`, with all rows' codes and facts."""
-        assert self._codec is not None
-        short = self._codec.truncated(cut)
-        if self._codes is None:
-            codes = short.encode(vectors, progress)
-            return Coded(short, codes, short.facts(codes, vectors))
-        names = {f"norm_{each}" for each in short.cuts} | {"length"}
-        facts = {name: fact for name, fact in self._codes.facts.items() if name in names}
-        return Coded(short, np.ascontiguousarray(self._codes.codes[:, : short.bytes]), facts)
-
-
-@dataclass(frozen=True, eq=False)
-class _KeeperFitted:
-    fitted: NestedFitted
-    keeper: _Keeper
-
-    @property
-    def sizes(self) -> Any:
-        """Those of the codec."""
-        return self.fitted.sizes
-
-    def encode(self, documents: NDArray[Any], progress: Progress) -> NestedCodes:
-        """Encode, and remember the codes."""
-        codes = self.fitted.encode(documents, progress)
-        self.keeper.keep(codes)
-        return codes
-
-
-def _keepers(settings: ChooseSettings, rows: int) -> list[_Keeper]:
+def _keepers(settings: ChooseSettings, rows: int) -> list[Keeper]:
     specs = candidate_specs(rows) if settings.spec == "auto" else (settings.spec,)
-    return [_Keeper(spec) for spec in specs]
+    return [Keeper(spec) for spec in specs]
 
 
 def _measure(
     material: Material,
     questions: Questions,
     settings: ChooseSettings,
-    keepers: Sequence[_Keeper],
+    keepers: Sequence[Keeper],
     others: Sequence[Method],
     progress: Progress,
 ) -> tuple[Evidence, Choice]:
@@ -287,7 +236,7 @@ def _measure(
     return evidence, choice
 
 
-def _nested_name(keepers: Sequence[_Keeper], chosen: str) -> str:
+def _nested_name(keepers: Sequence[Keeper], chosen: str) -> str:
     """Which of the codes a report calls "nested": the chosen one where it has cuts to show."""
     laddered = [keeper.name for keeper in keepers if keeper.name not in FALLBACKS]
     return chosen if chosen in laddered or not laddered else laddered[0]

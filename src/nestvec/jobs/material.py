@@ -14,8 +14,9 @@ from nestvec.data.rows import Row
 from nestvec.data.source import Source
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
+from nestvec.jobs.asking import ask_collection, ask_texts, ask_vectors
 from nestvec.jobs.encoders import make_encoder
-from nestvec.jobs.questions import Questions, ask_collection, ask_texts, ask_vectors, hold_out
+from nestvec.jobs.questions import Questions, hold_out
 from nestvec.jobs.settings import EvaluateSettings
 from nestvec.progress import Progress
 from nestvec.vectors import check_vectors

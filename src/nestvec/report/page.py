@@ -43,7 +43,9 @@ def _head(sheet: Sheet) -> str:
         parts.append(f'<p class="verdict">{_strong(sheet.chosen)}</p>')
         parts.append(_tiles(sheet, sheet.chosen))
     if sheet.warnings:
-        items = "".join(f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in sheet.warnings)
+        items = "".join(
+            f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in sheet.warnings
+        )
         parts.append(f'<div class="warn" role="note"><ul>{items}</ul></div>')
     return "<header>" + "".join(parts) + "</header>"
 

@@ -1,0 +1,66 @@
+"""Codes that an evaluation measures and that are kept, so that the chosen one is at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.choose.methods import NestedCodes, NestedFitted, NestedMethod
+from nestvec.choose.specs import FALLBACKS
+from nestvec.codec.nested import Codec
+from nestvec.jobs.sheets import Coded
+from nestvec.progress import Progress
+
+
+class Keeper:
+    """A nested method that keeps what it fitted and coded, so that nothing is done twice."""
+
+    def __init__(self, spec: str) -> None:
+        self.name = spec
+        self._method = NestedMethod(spec, name=spec)
+        self._codec: Codec | None = None
+        self._codes: NestedCodes | None = None
+
+    def fit(
+        self, sample: NDArray[np.float32], metric: str, seed: int, progress: Progress
+    ) -> _Fitted:
+        """Fit, and remember the codec."""
+        fitted = self._method.fit(sample, metric, seed, progress)
+        self._codec = fitted.codec
+        return _Fitted(fitted, self)
+
+    def keep(self, codes: NestedCodes) -> None:
+        """Remember codes that are small; wide ones are made again if they are chosen."""
+        if self.name not in FALLBACKS:
+            self._codes = codes
+
+    def coded(self, vectors: NDArray[Any], cut: int, progress: Progress) -> Coded:
+        """The codec cut at `cut`, with all rows' codes and facts."""
+        assert self._codec is not None
+        short = self._codec.truncated(cut)
+        if self._codes is None:
+            codes = short.encode(vectors, progress)
+            return Coded(short, codes, short.facts(codes, vectors))
+        names = {f"norm_{each}" for each in short.cuts} | {"length"}
+        facts = {name: fact for name, fact in self._codes.facts.items() if name in names}
+        return Coded(short, np.ascontiguousarray(self._codes.codes[:, : short.bytes]), facts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    fitted: NestedFitted
+    keeper: Keeper
+
+    @property
+    def sizes(self) -> Any:
+        """Those of the codec."""
+        return self.fitted.sizes
+
+    def encode(self, documents: NDArray[Any], progress: Progress) -> NestedCodes:
+        """Encode, and remember the codes."""
+        codes = self.fitted.encode(documents, progress)
+        self.keeper.keep(codes)
+        return codes
