@@ -168,9 +168,9 @@ class NestedCodes:
         for cut, decoded in self.codec.reconstructions(self.codes[rows], self.codec.cuts):
             norms = self.codec.unpack_norms(self.facts[f"norm_{cut}"][rows], cut)
             if lengths is None:
-                yield decoded / norms[:, None]
+                yield np.divide(decoded, norms[:, None], dtype=np.float32)
                 continue
-            view = decoded * (lengths[rows] / norms)[:, None]
+            view = np.multiply(decoded, (lengths[rows] / norms)[:, None], dtype=np.float32)
             if self.codec.metric == "dot":
                 yield view
             else:
