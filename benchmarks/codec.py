@@ -67,7 +67,7 @@ def main() -> None:
     codec.fit(sample[:4000])  # compiles the kernels, or loads them
     codec.encode(rows[:1000])
     fit_ours, codec = timed(lambda: codec.fit(sample))
-    peer = faiss.ResidualQuantizer(dim, 32, 8)
+    peer: Any = faiss.ResidualQuantizer(dim, 32, 8)
     peer.max_beam_size = options.beam
     fit_peer, _ = timed(lambda: peer.train(sample))
     plain = best_of(options.repeats, lambda: peer.compute_codes(rows))

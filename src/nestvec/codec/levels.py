@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -71,3 +71,21 @@ class Level(Protocol):
 
     def cut(self, n_bytes: int) -> Level:
         """The same level with its first n_bytes only; n_bytes is one of ends."""
+
+
+Placed = tuple[int, Level]
+"""A level and the byte of the code that it starts at."""
+
+
+def place(levels: Sequence[Level]) -> list[Placed]:
+    """Levels in a row, each with the byte it starts at."""
+    starts = np.cumsum([0, *(level.bytes for level in levels)])
+    return [(int(start), level) for start, level in zip(starts, levels, strict=False)]
+
+
+def add_decoded(out: F32, placed: Sequence[Placed], codes: U8, start: int, stop: int) -> None:
+    """Add what bytes start to stop of whole codes (n, b) say to out (n, d), in code space."""
+    for begin, level in placed:
+        low, high = max(start - begin, 0), min(stop - begin, level.bytes)
+        if low < high:
+            level.add_decoded(out, codes[:, begin : begin + level.bytes], low, high)

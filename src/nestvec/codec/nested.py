@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from nestvec.codec import files
 from nestvec.codec.directions import directions
 from nestvec.codec.fitting import Settings, fit_levels
-from nestvec.codec.levels import Level
+from nestvec.codec.levels import Level, Placed, add_decoded, place
 from nestvec.codec.power import SpectralMap
 from nestvec.codec.ranges import ByteRange
 from nestvec.codec.scores import Prepared, finish
@@ -144,15 +145,20 @@ class Codec:
         """Reconstructed directions x_n (n, d) of codes (n, >= n_bytes), in the original space."""
         end = self._check_cut(n_bytes)
         out = np.zeros((len(codes), self.dim), np.float32)
-        self._add_code_space(out, codes, 0, end)
+        add_decoded(out, self._placed(), codes, 0, end)
         return self.map.backward(out)
 
-    def reconstructions(self, codes: U8, cuts: tuple[int, ...]) -> Reconstructions:
-        """An iterator over (cut, x_n (n, d)) for rising cuts; deeper ones add to the ones before.
+    def reconstructions(self, codes: U8, cuts: tuple[int, ...]) -> Iterator[tuple[int, F32]]:
+        """(cut, x_n (n, d)) for rising cuts, in the original space; each adds to the one before.
 
-        The array is the original-space reconstruction; without a spectral map it is reused.
+        Without a spectral map the array is reused from cut to cut.
         """
-        return Reconstructions(self, codes, cuts)
+        out = np.zeros((len(codes), self.dim), np.float32)
+        done = 0
+        for cut in cuts:
+            add_decoded(out, self._placed(), codes, done, cut)
+            done = cut
+            yield cut, self.map.backward(out)
 
     # Facts and scores
 
@@ -215,9 +221,7 @@ class Codec:
         if start:
             self._check_cut(start)
         out = np.zeros((len(prepared.norms), len(codes)), np.float32)
-        for begin, level, table in zip(
-            *zip(*self._placed(), strict=True), prepared.tables, strict=True
-        ):
+        for (begin, level), table in zip(self._placed(), prepared.tables, strict=True):
             low, high = max(start - begin, 0), min(stop - begin, level.bytes)
             if low < high:
                 level.add_sums(out, table, codes[:, begin : begin + level.bytes], low, high)
@@ -353,18 +357,8 @@ class Codec:
             "sample_rows": self.sample_rows,
         }
 
-    def _placed(self) -> list[tuple[int, Level]]:
-        placed, start = [], 0
-        for level in self.levels:
-            placed.append((start, level))
-            start += level.bytes
-        return placed
-
-    def _add_code_space(self, out: F32, codes: U8, start: int, stop: int) -> None:
-        for begin, level in self._placed():
-            low, high = max(start - begin, 0), min(stop - begin, level.bytes)
-            if low < high:
-                level.add_decoded(out, codes[:, begin : begin + level.bytes], low, high)
+    def _placed(self) -> list[Placed]:
+        return place(self.levels)
 
     def _check_settings(self) -> None:
         parse_spec(self._wanted)
@@ -400,21 +394,3 @@ class Codec:
                 f"{self.bytes}; try {' or '.join(map(str, near))}."
             )
         return n_bytes
-
-
-class Reconstructions:
-    """Rising cuts of the same codes, each adding to the one before."""
-
-    def __init__(self, codec: Codec, codes: U8, cuts: tuple[int, ...]) -> None:
-        self.codec = codec
-        self.codes = codes
-        self.cuts = cuts
-
-    def __iter__(self) -> Any:
-        """(cut, x_n (n, d)) for each cut."""
-        out = np.zeros((len(self.codes), self.codec.dim), np.float32)
-        done = 0
-        for cut in self.cuts:
-            self.codec._add_code_space(out, self.codes, done, cut)
-            done = cut
-            yield cut, self.codec.map.backward(out)
