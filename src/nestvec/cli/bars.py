@@ -89,7 +89,8 @@ class Lines:
         """Write a line when the last one is old."""
         self._done += n
         now = time.monotonic()
-        if not self._what or now - self._told < LINE_EVERY_S:
+        ended = self._total is not None and self._done >= self._total
+        if not self._what or ended or now - self._told < LINE_EVERY_S:
             return
         self._told = now
         speed = self._done / (now - self._started)
