@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from nestvec.codec.files import build_levels, make_level
-from nestvec.codec.ladder import Ladder, pack, round_codewords, unpack
+from nestvec.codec.ladder import (
+    Ladder,
+    pack,
+    pack_words,
+    round_codewords,
+    unpack,
+    unpack_words,
+)
 from nestvec.codec.levels import Fitting
 from nestvec.codec.scalar import Floats, Int8, calibrate_int8, to_int8
 from nestvec.codec.signs import SignPlane
@@ -14,7 +21,19 @@ from nestvec.codec.spec import parse_spec
 from nestvec.errors import UserError
 from nestvec.progress import quiet
 
-KINDS = ["4xcb16", "6xcb8", "3xcb64", "sign16", "int8", "float16", "raw"]
+KINDS = ["4xcb16", "4xcb16@4", "6xcb8@4", "6xcb8", "3xcb64", "sign16", "int8", "float16", "raw"]
+
+
+def ladder_config(n_bytes, codewords, *, beam, dim):
+    return {
+        "kind": "cb",
+        "bytes": n_bytes,
+        "codewords": codewords,
+        "precision": 8,
+        "dim": dim,
+        "beam": beam,
+        "weights": [1.0] * n_bytes,
+    }
 
 
 def rows_and_queries(seed=0, n=400, d=24):
@@ -85,7 +104,7 @@ def test_golden_bytes_of_codebooks():
     words = np.zeros((2, 4, 2), np.int8)
     words[0] = [[10, 0], [0, 10], [-10, 0], [0, -10]]
     words[1] = [[1, 1], [-1, 1], [1, -1], [-1, -1]]
-    config = {"kind": "cb", "bytes": 2, "codewords": 4, "beam": 2, "weights": [1.0, 1.0]}
+    config = ladder_config(2, 4, beam=2, dim=2)
     ladder = Ladder.from_config(
         config, {"words": words, "scales": np.full((2, 4), 0.5, np.float32)}
     )
@@ -100,7 +119,7 @@ def test_golden_bytes_of_packed_codebooks():
     words = np.zeros((2, 16, 1), np.int8)
     words[0, :, 0] = np.arange(16) * 8 - 64
     words[1, :, 0] = np.arange(16) - 8
-    config = {"kind": "cb", "bytes": 1, "codewords": 16, "beam": 1, "weights": [1.0]}
+    config = ladder_config(1, 16, beam=1, dim=1)
     ladder = Ladder.from_config(config, {"words": words, "scales": np.ones((2, 16), np.float32)})
     # 19 = 16 + 3: words 10 and 11, the first in the low half; -61 = -64 + 3: words 0 and 11.
     assert ladder.encode(np.array([[19.0], [-61.0]], np.float32)).tolist() == [[0xBA], [0xB0]]
@@ -152,9 +171,32 @@ def test_packing_is_undone():
     np.testing.assert_array_equal(unpack(pack(words)), words)
 
 
+def test_golden_bytes_of_codewords_in_four_bits():
+    words = np.array([[[-7, 0, 7], [1, 2, 3]]], np.int8)
+    packed = pack_words(words)
+    assert packed.tobytes() == bytes([0x81, 0x0F, 0xA9, 0x0B])
+    np.testing.assert_array_equal(unpack_words(packed, 3), words)
+    config = ladder_config(1, 2, beam=1, dim=3) | {"precision": 4}
+    arrays = {"words": packed, "scales": np.array([[1.0, 0.5]], np.float32)}
+    ladder = Ladder.from_config(config, arrays)
+    np.testing.assert_array_equal(ladder.codebooks, [[[-7, 0, 7], [0.5, 1, 1.5]]])
+    assert ladder.arrays()["words"].tobytes() == packed.tobytes()
+
+
+def test_four_bits_clip_where_that_lowers_the_error():
+    rng = np.random.default_rng(0)
+    centers = rng.standard_normal((20, 64)).astype(np.float32)
+    centers[:, 0] = 6
+    words, scales = round_codewords(centers, 4)
+    assert np.abs(words).max() == 7
+    plain = np.rint(centers / (6 / 7)) * (6 / 7)
+    errors = ((words * scales[:, None] - centers) ** 2).sum(axis=1)
+    assert (errors <= ((plain - centers) ** 2).sum(axis=1) + 1e-4).all()
+
+
 def test_codewords_are_rounded_to_a_127th_of_their_largest_coordinate():
     centers = np.array([[1.27, -0.5], [0, 0]], np.float32)
-    words, scales = round_codewords(centers)
+    words, scales = round_codewords(centers, 8)
     assert words.tolist() == [[127, -50], [0, 0]]
     np.testing.assert_allclose(words * scales[:, None], centers, atol=1e-6)
 

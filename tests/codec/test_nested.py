@@ -8,7 +8,17 @@ import pytest
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 
-SPECS = ["8xcb", "8xcb16", "sign32+4xcb", "4xcb+int8", "4xcb64+float16", "int8", "float16", "raw"]
+SPECS = [
+    "8xcb",
+    "6xcb@4",
+    "8xcb16",
+    "sign32+4xcb",
+    "4xcb+int8",
+    "4xcb64+float16",
+    "int8",
+    "float16",
+    "raw",
+]
 
 
 def clustered(n=900, d=32, seed=0):
@@ -45,6 +55,10 @@ def plain_decode(config, arrays, code):
             if k.startswith(f"level{i}.")
         }
         if level["kind"] == "cb":
+            if level["precision"] == 4:
+                packed = arrays[f"level{i}.words"]
+                pairs = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1)
+                own["words"] = pairs[:, :, : level["dim"]].astype(np.float64) - 8
             for b in range(level["bytes"]):
                 byte = int(code[position + b])
                 words = [byte & 15, byte >> 4] if level["codewords"] == 16 else [byte]

@@ -6,7 +6,18 @@ from nestvec.errors import UserError
 
 @pytest.mark.parametrize(
     "spec",
-    ["32xcb", "8xcb64", "48xcb16", "sign256+24xcb", "64xcb+int8", "float16", "raw", "4xcb+raw"],
+    [
+        "32xcb",
+        "8xcb64",
+        "48xcb16",
+        "sign256+24xcb",
+        "64xcb+int8",
+        "float16",
+        "raw",
+        "4xcb+raw",
+        "48xcb@4",
+        "8xcb64@4+int8",
+    ],
 )
 def test_a_spec_prints_as_it_was_read(spec):
     assert format_spec(parse_spec(spec)) == spec
@@ -15,7 +26,7 @@ def test_a_spec_prints_as_it_was_read(spec):
 def test_terms_are_read_with_their_numbers():
     assert parse_spec("sign16+3xcb64+int8") == (
         LevelSpec("sign", 16),
-        LevelSpec("cb", 3, 64),
+        LevelSpec("cb", 3, 64, 8),
         LevelSpec("int8"),
     )
 

@@ -29,7 +29,7 @@ _KEY = "nestvec.codec"
 def make_level(term: LevelSpec, dim: int) -> Level:
     """An unfitted level of a spec's term, for vectors of dim coordinates."""
     if term.kind == "cb":
-        return Ladder(term.amount, term.codewords)
+        return Ladder(term.amount, term.codewords, term.precision)
     if term.kind == "sign":
         return SignPlane(term.amount)
     return Int8(dim) if term.kind == "int8" else Floats(term.kind, dim)

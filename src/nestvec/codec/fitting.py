@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def shrink(term: LevelSpec, rows: int) -> LevelSpec:
     # 16 is written two a byte: stepping over it keeps a byte one codebook, as was asked for.
     if codewords == 16 and term.codewords > 16:
         codewords = 8
-    return LevelSpec("cb", term.amount, codewords)
+    return replace(term, codewords=codewords)
 
 
 def declared_cuts(levels: tuple[Level, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:

@@ -26,7 +26,8 @@ _MOST_RESIDUALS = 65_536
 class Ladder:
     """Residual codebooks of K codewords each, one byte a codebook (two where K is 16).
 
-    Codewords are stored as int8 with a float32 scale each, and rounded before the next codebook
+    Codewords are stored as int8, or in 4 bits a coordinate, two a byte, with a float32 scale
+    each, and rounded before the next codebook
     is fitted, so that later codebooks make up for the rounding. Residual quantization: Chen et
     al. 2010, "Approximate nearest neighbor search by residual vector quantization"; the beam:
     Babenko & Lempitsky 2014, "Additive quantization"; the sum over the cuts of a code is ours,
@@ -35,10 +36,11 @@ class Ladder:
 
     kind = "cb"
 
-    def __init__(self, n_bytes: int, codewords: int) -> None:
+    def __init__(self, n_bytes: int, codewords: int, precision: int = 8) -> None:
         self.bytes = n_bytes
         self.codewords = codewords
         self.packed = codewords == 16
+        self.precision = precision
         self.ends = tuple(range(1, n_bytes + 1))
         self.beam = 1
         self.weights: tuple[float, ...] = (1.0,) * n_bytes
@@ -73,7 +75,7 @@ class Ladder:
                 seed = fitting.seed * 1009 + first + level
                 rest = beams.residuals(here, self.codebooks[first : first + level], seed)
                 centers = progressive_kmeans(rest, self.codewords, seed=seed)
-                words, scales = round_codewords(centers)
+                words, scales = round_codewords(centers, self.precision)
                 self.words[first + level], self.scales[first + level] = words, scales
                 self.codebooks[first + level] = words * scales[:, None]
                 run = _Run(self.codebooks[first : first + level + 1], only_last=True)
@@ -121,8 +123,9 @@ class Ladder:
         (look_up_alone if len(out) * words.size < _FEW_LOOK_UPS else look_up)(out, part, words)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """words (depth, K, d) int8 and scales (depth, K) float32."""
-        return {"words": self.words, "scales": self.scales}
+        """words (depth, K, d) int8, or (depth, K, (d + 1) // 2) uint8, and scales (depth, K)."""
+        words: NDArray[Any] = self.words if self.precision == 8 else pack_words(self.words)
+        return {"words": words, "scales": self.scales}
 
     def to_config(self) -> dict[str, Any]:
         """Everything but the arrays."""
@@ -130,6 +133,8 @@ class Ladder:
             "kind": self.kind,
             "bytes": self.bytes,
             "codewords": self.codewords,
+            "precision": self.precision,
+            "dim": self.codebooks.shape[2],
             "beam": self.beam,
             "weights": list(self.weights),
         }
@@ -137,21 +142,25 @@ class Ladder:
     @classmethod
     def from_config(cls, config: dict[str, Any], arrays: Arrays) -> Ladder:
         """The ladder that to_config and arrays describe."""
-        ladder = cls(int(config["bytes"]), int(config["codewords"]))
+        ladder = cls(int(config["bytes"]), int(config["codewords"]), int(config["precision"]))
         ladder.beam = int(config["beam"])
         ladder.weights = tuple(float(w) for w in config["weights"])
-        ladder.words = np.asarray(arrays["words"], np.int8)
-        ladder.scales = np.asarray(arrays["scales"], np.float32)
-        ladder.codebooks = ladder.words * ladder.scales[:, :, None]
+        words = np.asarray(arrays["words"])
+        whole = words if ladder.precision == 8 else unpack_words(words, int(config["dim"]))
+        ladder._hold(whole, np.asarray(arrays["scales"], np.float32))
         return ladder
 
     def cut(self, n_bytes: int) -> Ladder:
         """The first n_bytes of the ladder."""
         depth = n_bytes * 2 if self.packed else n_bytes
-        config = {**self.to_config(), "bytes": n_bytes, "weights": list(self.weights[:n_bytes])}
-        return Ladder.from_config(
-            config, {"words": self.words[:depth], "scales": self.scales[:depth]}
-        )
+        short = Ladder(n_bytes, self.codewords, self.precision)
+        short.beam, short.weights = self.beam, self.weights[:n_bytes]
+        short._hold(self.words[:depth], self.scales[:depth])
+        return short
+
+    def _hold(self, words: NDArray[np.int8], scales: F32) -> None:
+        self.words, self.scales = words, scales
+        self.codebooks = words * scales[:, :, None]
 
     def _words_of(self, codes: U8, start: int, stop: int) -> U8:
         cut = np.ascontiguousarray(codes[:, start:stop])
@@ -232,12 +241,42 @@ class _Beams:
         self.alive = after
 
 
-def round_codewords(centers: F32) -> tuple[NDArray[np.int8], F32]:
-    """Codewords (K, d) as int8 (K, d) and a scale (K,), so that words * scale is near them."""
-    scales = (np.abs(centers).max(axis=1) / 127.0).astype(np.float32)
-    safe = np.where(scales > 0, scales, np.float32(1.0))
-    words: NDArray[np.int8] = np.rint(centers / safe[:, None]).astype(np.int8)
+def round_codewords(centers: F32, precision: int) -> tuple[NDArray[np.int8], F32]:
+    """Codewords (K, d) as integers (K, d) and a scale (K,), so that words * scale is near them.
+
+    precision 8: -127 to 127, the largest coordinate at its end. precision 4: -7 to 7, with the
+    scale of least squared error among eleven that clip up to half of the largest coordinate.
+    """
+    top = np.float32(127 if precision == 8 else 7)
+    largest = np.abs(centers).max(axis=1)
+    largest[largest == 0] = 1
+    scales = np.zeros(len(centers), np.float32)
+    words = np.zeros(centers.shape, np.int8)
+    least = np.full(len(centers), np.inf)
+    for share in (1.0,) if precision == 8 else np.linspace(0.5, 1.0, 11):
+        tried = (largest * share / top).astype(np.float32)
+        rounded = np.clip(np.rint(centers / tried[:, None]), -top, top)
+        errors = ((rounded * tried[:, None] - centers) ** 2).sum(axis=1)
+        better = errors < least
+        least[better], scales[better] = errors[better], tried[better]
+        words[better] = rounded[better]
     return words, scales
+
+
+def pack_words(words: NDArray[np.int8]) -> U8:
+    """Words of -7 to 7 (..., d), two a byte, the earlier in the low half: (..., (d + 1) // 2)."""
+    odd = words.shape[-1] % 2
+    shifted = np.pad(words + 8, [(0, 0)] * (words.ndim - 1) + [(0, odd)]).astype(np.uint8)
+    packed: U8 = (shifted[..., 0::2] | (shifted[..., 1::2] << 4)).astype(np.uint8)
+    return packed
+
+
+def unpack_words(packed: U8, dim: int) -> NDArray[np.int8]:
+    """The inverse of pack_words: (..., (d + 1) // 2) to (..., d)."""
+    words = np.empty((*packed.shape[:-1], packed.shape[-1] * 2), np.int8)
+    words[..., 0::2] = packed & 15
+    words[..., 1::2] = packed >> 4
+    return words[..., :dim] - np.int8(8)
 
 
 def pack(words: U8) -> U8:

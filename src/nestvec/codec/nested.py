@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -274,7 +275,7 @@ class Codec:
             if start < end:
                 kept.append(level.cut(min(end - start, level.bytes)))
                 amount = min(end - start, level.bytes) if term.kind == "cb" else term.amount
-                specs.append(type(term)(term.kind, amount, term.codewords))
+                specs.append(replace(term, amount=amount))
         short = Codec(format_spec(tuple(specs)), **self._shared_settings())
         short.dim, short.map, short.fitted_rows = self.dim, self.map, self.fitted_rows
         short.levels = tuple(kept)

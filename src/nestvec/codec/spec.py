@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from nestvec.errors import UserError
 
 _FORMS = (
-    (re.compile(r"([1-9]\d*)xcb(\d+)?"), "cb"),
+    (re.compile(r"([1-9]\d*)xcb(\d+)?(@4)?"), "cb"),
     (re.compile(r"sign([1-9]\d*)"), "sign"),
     (re.compile(r"int8"), "int8"),
     (re.compile(r"float16"), "float16"),
     (re.compile(r"raw"), "raw"),
 )
 _CODEWORDS = (2, 4, 8, 16, 32, 64, 128, 256)
-_EXAMPLES = "32xcb, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, int8, float16 or raw"
+_EXAMPLES = "32xcb, 32xcb@4, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, int8, float16 or raw"
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,18 @@ class LevelSpec:
     kind: cb (codebooks), sign (a sign plane), int8, float16 or raw (float32).
     amount: bytes of a cb term, bits of a sign term, else 0.
     codewords: codewords a codebook of a cb term, else 0; 16 codewords are packed two a byte.
+    precision: bits that a codeword's coordinate is stored in, 8 or 4, of a cb term, else 0.
     """
 
     kind: str
     amount: int = 0
     codewords: int = 0
+    precision: int = 0
 
     def __str__(self) -> str:
         if self.kind == "cb":
-            return f"{self.amount}xcb" + ("" if self.codewords == 256 else str(self.codewords))
+            words = "" if self.codewords == 256 else str(self.codewords)
+            return f"{self.amount}xcb{words}" + ("@4" if self.precision == 4 else "")
         return f"sign{self.amount}" if self.kind == "sign" else self.kind
 
 
@@ -70,7 +73,7 @@ def _parse_level(term: str, spec: str) -> LevelSpec:
                     "a codebook has a power of two from 2 to 256 codewords; "
                     f"got {codewords} in '{spec}'; write 32xcb64, for instance."
                 )
-            return LevelSpec("cb", int(found[1]), codewords)
+            return LevelSpec("cb", int(found[1]), codewords, 4 if found[3] else 8)
         if kind == "sign":
             bits = int(found[1])
             if bits % 8:
