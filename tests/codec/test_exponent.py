@@ -1,6 +1,6 @@
 import numpy as np
 
-from nestvec.codec.exponent import EXPONENTS, fit_exponent
+from nestvec.codec.exponent import EXPONENTS, _disturbed, _found, fit_exponent
 from nestvec.codec.power import second_moment
 
 
@@ -13,10 +13,17 @@ def test_an_exponent_of_the_list_is_found_and_the_seed_decides():
     assert first in EXPONENTS
 
 
-def test_a_spectrum_with_one_loud_direction_asks_for_whitening():
-    # One direction carries nearly all the energy and tells rows apart no better than the others.
+def test_what_is_found_by_hand():
+    scores = np.array([[3, 1, 2], [1, 3, 2], [2, 2, 1]], np.float32)
+    # ranks 1, 3 and, the tie counting for the wanted row, 1
+    want = (1 + 1 / np.log2(4) + 1) / 3
+    assert abs(_found(scores, np.array([0, 0, 1])) - want) < 1e-6
+
+
+def test_disturbed_rows_are_found_by_exact_search_mostly_but_not_always():
     rng = np.random.default_rng(1)
-    rows = rng.standard_normal((3000, 24)).astype(np.float32)
-    rows[:, 0] = 6 + 3 * rows[:, 0]
-    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    assert fit_exponent(rows, second_moment(rows), seed=0) < 0
+    rows = rng.standard_normal((2000, 48)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    wanted = np.arange(200)
+    queries = _disturbed(rows, wanted, rng)
+    assert 0.7 < _found(queries @ rows.T, wanted) < 0.95

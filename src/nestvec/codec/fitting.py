@@ -18,8 +18,9 @@ from nestvec.codec.spec import LevelSpec
 from nestvec.errors import UserError
 from nestvec.progress import Progress
 
-# A codebook of K codewords is fitted on at least this many rows a codeword, or shrinks.
-_ROWS_A_CODEWORD = 16
+# A codebook is fitted on at least so many rows a codeword, or shrinks. So few may be memorized, by
+# which a codec that is fitted on the very rows it serves only gains.
+_ROWS_A_CODEWORD = 4
 _OTHERS = 10_000
 _ROWS_FOR_POWER = 4_096
 
@@ -91,7 +92,7 @@ def draw_sample(vectors: NDArray[Any], rows: int, seed: int) -> F32:
 
 
 def shrink(term: LevelSpec, rows: int) -> LevelSpec:
-    """The term with fewer codewords where there are under 16 rows for each; 2 at least."""
+    """The term with fewer codewords where there are under 4 rows for each; 2 at least."""
     if term.kind != "cb":
         return term
     codewords = term.codewords
