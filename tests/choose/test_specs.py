@@ -22,7 +22,7 @@ def test_every_candidate_is_a_spec_and_fallbacks_come_last(rows):
 
 
 def test_few_rows_get_few_codewords():
-    assert parse_spec(codebook_specs(1000)[0])[-1].codewords == 16
+    assert parse_spec(codebook_specs(1000)[0])[-1].codewords == 64
     assert candidate_power(1000) == 0
     assert candidate_power(10**6) == "auto"
     assert parse_spec(codebook_specs(10**6)[0])[0].codewords == 256
