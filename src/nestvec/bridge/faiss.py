@@ -201,7 +201,8 @@ class Residual:
         residual.max_beam_size = self.beam
         residual.cp.seed = seed + 1
         residual.cp.min_points_per_centroid = 1
-        residual.train(np.ascontiguousarray(rows))
+        # faiss wants a row a codeword; where there are fewer, they are repeated
+        residual.train(np.ascontiguousarray(np.resize(rows, (max(len(rows), 256), dim))))
         books = faiss.vector_to_array(residual.codebooks).reshape(self.bytes, -1, dim).copy()
         cuts = tuple(count for count in BYTE_COUNTS if count <= self.bytes)
         few = few_of(rows)
