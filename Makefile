@@ -36,8 +36,8 @@ demo: $(READY)
 	rm -rf demo.nv
 	$(BIN)/nestvec build --demo --out demo.nv
 	$(BIN)/nestvec search demo.nv "read rows of a comma separated file" -k 3
-	$(BIN)/nestvec search demo.nv "wait until another thread has finished" -k 3
-	$(BIN)/nestvec search demo.nv "round a number to two decimals" -k 3
+	$(BIN)/nestvec search demo.nv "a temporary directory that removes itself" -k 3
+	$(BIN)/nestvec search demo.nv "decode a base64 string" -k 3
 
 test: $(READY)
 	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)

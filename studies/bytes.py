@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import time
 from dataclasses import asdict
@@ -171,7 +172,8 @@ def measured(
     name: str,
 ) -> tuple[list[Size], list[F64]]:
     """Sizes and values of each query, from WORK where they are."""
-    key = f"{options.split}-{method!r}-{seed}-{options.fit_rows}"
+    settings = re.sub(r" (?:object )?at 0x[0-9a-f]+", "", repr(method))
+    key = f"{options.split}-{settings}-{seed}-{options.fit_rows}"
     kept = options.work / name / ("".join(c if c.isalnum() else "_" for c in key) + ".npz")
     if kept.exists():
         stored = np.load(kept)

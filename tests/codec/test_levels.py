@@ -21,7 +21,7 @@ from nestvec.codec.spec import parse_spec
 from nestvec.errors import UserError
 from nestvec.progress import quiet
 
-KINDS = ["4xcb16", "4xcb16@4", "6xcb8@4", "6xcb8", "3xcb64", "sign16", "int8", "float16", "raw"]
+KINDS = ["4xcb16", "4xcb16@4", "6xcb8@2", "6xcb8", "3xcb64", "sign16", "int8", "float16", "raw"]
 
 
 def ladder_config(n_bytes, codewords, *, beam, dim):
@@ -173,14 +173,28 @@ def test_packing_is_undone():
 
 def test_golden_bytes_of_codewords_in_four_bits():
     words = np.array([[[-7, 0, 7], [1, 2, 3]]], np.int8)
-    packed = pack_words(words)
+    packed = pack_words(words, 4)
     assert packed.tobytes() == bytes([0x81, 0x0F, 0xA9, 0x0B])
-    np.testing.assert_array_equal(unpack_words(packed, 3), words)
+    np.testing.assert_array_equal(unpack_words(packed, 4, 3), words)
     config = ladder_config(1, 2, beam=1, dim=3) | {"precision": 4}
     arrays = {"words": packed, "scales": np.array([[1.0, 0.5]], np.float32)}
     ladder = Ladder.from_config(config, arrays)
     np.testing.assert_array_equal(ladder.codebooks, [[[-7, 0, 7], [0.5, 1, 1.5]]])
     assert ladder.arrays()["words"].tobytes() == packed.tobytes()
+
+
+def test_golden_bytes_of_codewords_in_two_bits():
+    words = np.array([[[-1, 0, 1, 1, -1]]], np.int8)
+    packed = pack_words(words, 2)
+    # -1, 0, 1 are 01, 10, 11, the earlier in the lower bits
+    assert packed.tobytes() == bytes([0b11_11_10_01, 0b01])
+    np.testing.assert_array_equal(unpack_words(packed, 2, 5), words)
+
+
+def test_two_bits_keep_the_larger_coordinates():
+    words, scales = round_codewords(np.array([[3.0, -2.8, 0.1, -0.2, 0.0]], np.float32), 2)
+    assert words.tolist() == [[1, -1, 0, 0, 0]]
+    assert 2.4 <= scales[0] <= 3.0
 
 
 def test_four_bits_clip_where_that_lowers_the_error():

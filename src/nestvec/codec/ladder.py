@@ -26,9 +26,8 @@ _MOST_RESIDUALS = 65_536
 class Ladder:
     """Residual codebooks of K codewords each, one byte a codebook (two where K is 16).
 
-    Codewords are stored as int8, or in 4 bits a coordinate, two a byte, with a float32 scale
-    each, and rounded before the next codebook
-    is fitted, so that later codebooks make up for the rounding. Residual quantization: Chen et
+    Codewords are stored in 8, 4 or 2 bits a coordinate with a float32 scale each, and rounded
+    before the next codebook is fitted, so that later codebooks make up for the rounding. Residual quantization: Chen et
     al. 2010, "Approximate nearest neighbor search by residual vector quantization"; the beam:
     Babenko & Lempitsky 2014, "Additive quantization"; the sum over the cuts of a code is ours,
     after Kusupati et al. 2022 (arXiv:2205.13147, eq. 1), who sum a loss over widths.
@@ -123,8 +122,10 @@ class Ladder:
         (look_up_alone if len(out) * words.size < _FEW_LOOK_UPS else look_up)(out, part, words)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """words (depth, K, d) int8, or (depth, K, (d + 1) // 2) uint8, and scales (depth, K)."""
-        words: NDArray[Any] = self.words if self.precision == 8 else pack_words(self.words)
+        """words (depth, K, d) int8, or packed (depth, K, bytes) uint8, and scales (depth, K)."""
+        words: NDArray[Any] = self.words
+        if self.precision < 8:
+            words = pack_words(words, self.precision)
         return {"words": words, "scales": self.scales}
 
     def to_config(self) -> dict[str, Any]:
@@ -146,8 +147,9 @@ class Ladder:
         ladder.beam = int(config["beam"])
         ladder.weights = tuple(float(w) for w in config["weights"])
         words = np.asarray(arrays["words"])
-        whole = words if ladder.precision == 8 else unpack_words(words, int(config["dim"]))
-        ladder._hold(whole, np.asarray(arrays["scales"], np.float32))
+        if ladder.precision < 8:
+            words = unpack_words(words, ladder.precision, int(config["dim"]))
+        ladder._hold(words, np.asarray(arrays["scales"], np.float32))
         return ladder
 
     def cut(self, n_bytes: int) -> Ladder:
@@ -244,16 +246,17 @@ class _Beams:
 def round_codewords(centers: F32, precision: int) -> tuple[NDArray[np.int8], F32]:
     """Codewords (K, d) as integers (K, d) and a scale (K,), so that words * scale is near them.
 
-    precision 8: -127 to 127, the largest coordinate at its end. precision 4: -7 to 7, with the
-    scale of least squared error among eleven that clip up to half of the largest coordinate.
+    precision: bits of an integer, 8, 4 or 2, for -127 to 127, -7 to 7 or -1 to 1. With 8 the
+    largest coordinate is at its end; with fewer the scale is the one of least squared error among
+    some that clip up to four fifths of the largest coordinate.
     """
-    top = np.float32(127 if precision == 8 else 7)
+    top = np.float32(2 ** (precision - 1) - 1)
     largest = np.abs(centers).max(axis=1)
     largest[largest == 0] = 1
     scales = np.zeros(len(centers), np.float32)
     words = np.zeros(centers.shape, np.int8)
     least = np.full(len(centers), np.inf)
-    for share in (1.0,) if precision == 8 else np.linspace(0.5, 1.0, 11):
+    for share in (1.0,) if precision == 8 else np.linspace(0.2, 1.0, 17):
         tried = (largest * share / top).astype(np.float32)
         rounded = np.clip(np.rint(centers / tried[:, None]), -top, top)
         errors = ((rounded * tried[:, None] - centers) ** 2).sum(axis=1)
@@ -263,20 +266,24 @@ def round_codewords(centers: F32, precision: int) -> tuple[NDArray[np.int8], F32
     return words, scales
 
 
-def pack_words(words: NDArray[np.int8]) -> U8:
-    """Words of -7 to 7 (..., d), two a byte, the earlier in the low half: (..., (d + 1) // 2)."""
-    odd = words.shape[-1] % 2
-    shifted = np.pad(words + 8, [(0, 0)] * (words.ndim - 1) + [(0, odd)]).astype(np.uint8)
-    packed: U8 = (shifted[..., 0::2] | (shifted[..., 1::2] << 4)).astype(np.uint8)
+def pack_words(words: NDArray[np.int8], bits: int) -> U8:
+    """Signed words (..., d) in 4 or 2 bits each, the earlier in the lower ones: (..., bytes)."""
+    share = 8 // bits
+    empty = -words.shape[-1] % share
+    shifted = np.pad(words + 2 ** (bits - 1), [(0, 0)] * (words.ndim - 1) + [(0, empty)])
+    packed = np.zeros((*words.shape[:-1], shifted.shape[-1] // share), np.uint8)
+    for i in range(share):
+        packed |= shifted[..., i::share].astype(np.uint8) << (bits * i)
     return packed
 
 
-def unpack_words(packed: U8, dim: int) -> NDArray[np.int8]:
-    """The inverse of pack_words: (..., (d + 1) // 2) to (..., d)."""
-    words = np.empty((*packed.shape[:-1], packed.shape[-1] * 2), np.int8)
-    words[..., 0::2] = packed & 15
-    words[..., 1::2] = packed >> 4
-    return words[..., :dim] - np.int8(8)
+def unpack_words(packed: U8, bits: int, dim: int) -> NDArray[np.int8]:
+    """The inverse of pack_words: (..., bytes) to (..., dim)."""
+    share = 8 // bits
+    words = np.empty((*packed.shape[:-1], packed.shape[-1] * share), np.int8)
+    for i in range(share):
+        words[..., i::share] = (packed >> (bits * i)) & (2**bits - 1)
+    return words[..., :dim] - np.int8(2 ** (bits - 1))
 
 
 def pack(words: U8) -> U8:

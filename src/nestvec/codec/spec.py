@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nestvec.errors import UserError
 
 _FORMS = (
-    (re.compile(r"([1-9]\d*)xcb(\d+)?(@4)?"), "cb"),
+    (re.compile(r"([1-9]\d*)xcb(\d+)?(?:@([24]))?"), "cb"),
     (re.compile(r"sign([1-9]\d*)"), "sign"),
     (re.compile(r"int8"), "int8"),
     (re.compile(r"float16"), "float16"),
@@ -25,7 +25,7 @@ class LevelSpec:
     kind: cb (codebooks), sign (a sign plane), int8, float16 or raw (float32).
     amount: bytes of a cb term, bits of a sign term, else 0.
     codewords: codewords a codebook of a cb term, else 0; 16 codewords are packed two a byte.
-    precision: bits that a codeword's coordinate is stored in, 8 or 4, of a cb term, else 0.
+    precision: bits that a codeword's coordinate is stored in, 8, 4 or 2, of a cb term, else 0.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class LevelSpec:
     def __str__(self) -> str:
         if self.kind == "cb":
             words = "" if self.codewords == 256 else str(self.codewords)
-            return f"{self.amount}xcb{words}" + ("@4" if self.precision == 4 else "")
+            return f"{self.amount}xcb{words}" + (f"@{self.precision}" if self.precision < 8 else "")
         return f"sign{self.amount}" if self.kind == "sign" else self.kind
 
 
@@ -73,7 +73,7 @@ def _parse_level(term: str, spec: str) -> LevelSpec:
                     "a codebook has a power of two from 2 to 256 codewords; "
                     f"got {codewords} in '{spec}'; write 32xcb64, for instance."
                 )
-            return LevelSpec("cb", int(found[1]), codewords, 4 if found[3] else 8)
+            return LevelSpec("cb", int(found[1]), codewords, int(found[3] or 8))
         if kind == "sign":
             bits = int(found[1])
             if bits % 8:
