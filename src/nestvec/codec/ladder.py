@@ -27,10 +27,11 @@ class Ladder:
     """Residual codebooks of K codewords each, one byte a codebook (two where K is 16).
 
     Codewords are stored in 8, 4 or 2 bits a coordinate with a float32 scale each, and rounded
-    before the next codebook is fitted, so that later codebooks make up for the rounding. Residual quantization: Chen et
-    al. 2010, "Approximate nearest neighbor search by residual vector quantization"; the beam:
-    Babenko & Lempitsky 2014, "Additive quantization"; the sum over the cuts of a code is ours,
-    after Kusupati et al. 2022 (arXiv:2205.13147, eq. 1), who sum a loss over widths.
+    before the next codebook is fitted, so that later codebooks make up for the rounding. Residual
+    quantization: Chen et al. 2010, "Approximate nearest neighbor search by residual vector
+    quantization"; the beam: Babenko & Lempitsky 2014, "Additive quantization"; the sum over the
+    cuts of a code is ours, after Kusupati et al. 2022 (arXiv:2205.13147, eq. 1), who sum a loss
+    over widths.
     """
 
     kind = "cb"
@@ -56,9 +57,10 @@ class Ladder:
     def fit(self, residuals: F32, fitting: Fitting) -> None:
         """Fit codebook after codebook on what the beam's entries leave, not on the best alone.
 
-        Of the residuals whose squared error is within a tenth of the row's least, at most four a
-        row and 65,536 in all are drawn. Far entries would teach codewords to jump between
-        clusters, and cuts in between would be worse than the cut before them.
+        The best entry of every row counts. Of the others whose squared error is within a tenth of
+        its, so many are drawn that there are at most four a row and 65,536 in all. Far entries
+        would teach codewords to jump between clusters, and cuts in between would be worse than
+        the cut before them.
         """
         d = residuals.shape[1]
         self.beam = fitting.beam
@@ -216,17 +218,19 @@ class _Beams:
         self.sums = np.zeros((n, beam), np.float32)
 
     def residuals(self, rows: F32, codebooks: F32, seed: int) -> F32:
-        """What codebooks (level, K, d) leave of the rows, for a draw of the entries alive."""
+        """What codebooks (level, K, d) leave: by every row's best entry, and by near ones."""
         level = len(codebooks)
         errors = self.errors[:, : self.alive]
-        least = np.maximum(errors.min(axis=1, keepdims=True), 0)
-        near = errors <= _NEAR * least + np.float32(1e-12)
+        every, best = np.arange(len(rows)), errors.argmin(axis=1)
+        least = np.maximum(errors[every, best], 0)
+        near = errors <= _NEAR * least[:, None] + np.float32(1e-12)
+        near[every, best] = False
         row, entry = np.nonzero(near)
-        count = min(len(rows) * _ENTRIES_A_ROW, _MOST_RESIDUALS)
-        if len(row) > count:
-            order = np.random.default_rng(seed).permutation(len(row))
-            picks = np.sort(order[:count])
+        room = max(min(len(rows) * _ENTRIES_A_ROW, _MOST_RESIDUALS) - len(rows), 0)
+        if len(row) > room:
+            picks = np.sort(np.random.default_rng(seed).permutation(len(row))[:room])
             row, entry = row[picks], entry[picks]
+        row, entry = np.concatenate([every, row]), np.concatenate([best, entry])
         rest = rows[row]
         add_codewords(rest, -codebooks, self.codes[row, entry, :level], 0)
         return rest

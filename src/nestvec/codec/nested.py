@@ -51,8 +51,9 @@ class Codec:
     sample.
 
     Fitting holds three copies of the sample and four of the residuals that a codebook is fitted
-    on, at most 65,536, in float32, and 140 MB of inner products: benchmarks/results/fit_memory.json
-    has the peak for a million rows of 1,536, and it is no more for more rows.
+    on, 65,536 or the sample's rows, in float32, and 140 MB of inner products:
+    benchmarks/results/fit_memory.json has the peak for a million rows of 1,536, and it is no more
+    for more rows.
     """
 
     def __init__(
