@@ -162,6 +162,7 @@ def choose(
     rows: int | None = None,
     k: int = DEFAULT_HITS,
     seed: int = 0,
+    margin: float = MARGIN_ERRORS,
 ) -> Choice:
     """Choose the cheapest code by total bytes that honours a wish.
 
@@ -170,7 +171,7 @@ def choose(
     default the documents of the evidence. k: hits of the plan.
 
     On the choosing half, an option keeps the wished share if its own share exceeds it by
-    MARGIN_ERRORS standard errors, and the shares of all larger cuts of its codec reach it too: a
+    `margin` standard errors, and the shares of all larger cuts of its codec reach it too: a
     short cut that beats the longer ones is luck. Of these the cheapest is taken: rows x (code
     and fact bytes) and the codec. Without a share, of the options within max_bytes the cheapest
     whose loss from the best of them is within one standard error. Where nothing honours the
@@ -188,7 +189,7 @@ def choose(
     count = evidence.documents if rows is None else rows
     split = halves(task, seed)
     options = _options(evidence, entries, chosen_specs, count, values, full_values, split)
-    met = _honouring(options, wish)
+    met = _honouring(options, wish, margin)
     limit = [o for o in options if _fits(o, wish)]
 
     def select(half: F64, _: F64) -> int:
@@ -201,7 +202,7 @@ def choose(
     picked, comparison = split_and_compare(values[entries], full_values, split, select, seed)
     beyond = None
     if not met and wish.keep is not None and wish.max_bytes is not None:
-        keeping = _honouring(options, Wish(wish.keep))
+        keeping = _honouring(options, Wish(wish.keep), margin)
         beyond = min((options[i] for i in keeping), key=_total, default=None)
     option = options[picked]
     return Choice(
@@ -282,15 +283,15 @@ def _fits(option: Option, wish: Wish) -> bool:
     return wish.max_bytes is None or option.bytes_per_vector <= wish.max_bytes
 
 
-def _honouring(options: list[Option], wish: Wish) -> list[int]:
-    return [i for i, o in enumerate(options) if _fits(o, wish) and _keeps(o, options, wish)]
+def _honouring(options: list[Option], wish: Wish, margin: float) -> list[int]:
+    return [i for i, o in enumerate(options) if _fits(o, wish) and _keeps(o, options, wish, margin)]
 
 
-def _keeps(option: Option, options: list[Option], wish: Wish) -> bool:
+def _keeps(option: Option, options: list[Option], wish: Wish, margin: float) -> bool:
     if wish.keep is None:
         return True
     larger = [o.share for o in options if o.method == option.method and o.cut > option.cut]
-    sure = option.share - MARGIN_ERRORS * option.error
+    sure = option.share - margin * option.error
     return sure >= wish.keep and min(larger, default=1.0) >= wish.keep
 
 
