@@ -15,7 +15,7 @@ _FORMS = (
     (re.compile(r"raw"), "raw"),
 )
 _CODEWORDS = (2, 4, 8, 16, 32, 64, 128, 256)
-_EXAMPLES = "32xcb, 32xcb@4, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, int8, float16 or raw"
+_EXAMPLES = "32xcb, 48xcb@2, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, int8, float16 or raw"
 
 
 @dataclass(frozen=True)
