@@ -89,6 +89,14 @@ def test_all_run_in_a_grid(metric, vectors, monkeypatch):
     assert evidence.of("pq")[-1].value > evidence.of("pq")[0].value
 
 
+def test_fewer_rows_than_coordinates_do_not_end_the_process():
+    rows = np.random.default_rng(3).standard_normal((40, 64)).astype(np.float32)
+    for method in (bridge.Product(), bridge.RotatedProduct(rounds=2)):
+        fitted, _, views = _views(method, rows)
+        assert len(views) == len(fitted.sizes)
+        assert all(np.isfinite(view).all() for view in views)
+
+
 def test_the_four_have_their_names():
     assert [method.name for method in bridge.faiss_methods()] == ["pq", "opq", "rq", "rabitq"]
 

@@ -125,6 +125,23 @@ def test_a_place_that_is_taken(tmp_path):
     (tmp_path / "made.nv").mkdir()
     assert "exists already" in refused("build", path, "--out", tmp_path / "made.nv")
     assert "does not exist" in refused("build", path, "--out", tmp_path / "no" / "made.nv")
+    assert "is a file" in refused("build", path, "--out", path / "made.nv")
+    assert "empty name" in refused("build", path, "--out", "")
+
+
+def test_columns_that_a_collection_keeps_for_itself(build, tmp_path):
+    path = write(tmp_path / "rows.jsonl", '{"text": "one", "length": 3}')
+    assert "may not be called 'length'" in build(path)
+
+
+def test_judgements_without_a_relevant_row(build, tmp_path):
+    folder = beir(tmp_path / "set", ["q0\td0\t0"])
+    assert "must find a relevant row" in build(folder)
+
+
+def test_half_of_a_character(build, tmp_path):
+    path = write(tmp_path / "rows.jsonl", '{"text": "one"}', '{"text": "caf\\udce9"}')
+    assert "line 2: the column 'text' holds half of a character" in build(path)
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def demo(tmp_path_factory):
     ("question", "name"),
     [
         ("read rows of a comma separated file", "csv."),
-        ("how do I join two paths", "join"),
-        ("sort a list by a key", "sort"),
+        ("a temporary directory that removes itself", "tempfile.TemporaryDirectory"),
+        ("decode a base64 string", "base64."),
     ],
 )
 def test_the_demonstration_answers(demo, question, name):

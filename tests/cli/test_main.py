@@ -73,6 +73,7 @@ def test_every_command_is_listed_and_has_help():
         (UserError("a rule; got 3. Try 4."), 2, "a rule; got 3. Try 4."),
         (KeyboardInterrupt(), 130, "a rerun goes on where this one stopped"),
         (OSError(errno.ENOSPC, "No space left", "big.npy"), 1, "the disk is full for big.npy"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.nv"), 2, "denied for x.nv: check"),
         (click.UsageError("no."), 2, "no."),
     ],
 )

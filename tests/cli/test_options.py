@@ -45,6 +45,7 @@ def test_defaults_are_those_of_the_settings(command, record, options):
         ({"max_bytes": 0}, "max_bytes"),
         ({"sample_queries": 1}, "sample_queries"),
         ({"similarity": "cosin"}, "similarity"),
+        ({"seed": -1}, "seed"),
     ],
 )
 def test_settings_refuse_what_cannot_be(changes, word):

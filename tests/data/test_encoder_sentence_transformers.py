@@ -141,7 +141,7 @@ def test_a_width_cuts_and_makes_unit_length_again(
     expected = cut / np.linalg.norm(cut, axis=1, keepdims=True)
     assert encoder.dim == 8
     np.testing.assert_allclose(encoder.encode(TEXTS, "query"), expected, atol=1e-5)
-    with pytest.raises(UserError, match="width must be at most the model's 32 dims, got 33"):
+    with pytest.raises(UserError, match="gives 32 dimensions at most; got 33"):
         load_encoder(str(tiny_model), device="cpu", width=33)
 
 

@@ -178,7 +178,9 @@ class RotatedProduct:
         turn = faiss.OPQMatrix(width, count, width)
         turn.niter = self.rounds
         turn.pq = _empty_product(faiss, width, count, len(padded), seed)
-        turn.train(padded)
+        # with fewer rows than coordinates faiss writes past an array and ends the process;
+        # repeated rows have the same best rotation
+        turn.train(np.resize(padded, (max(len(padded), width), width)))
         matrix = faiss.vector_to_array(turn.A).reshape(width, width)
         return np.ascontiguousarray(matrix.T, dtype=np.float32)
 

@@ -85,7 +85,7 @@ def _show(result: BuildResult) -> None:
     say(result.sentence)
     say(
         f"{result.items:,} rows at {result.bytes_per_vector:g} bytes and a codec of "
-        f"{in_bytes(result.codec_bytes)}: {in_bytes(result.total_bytes)} in all"
+        f"{in_bytes(result.codec_bytes)}: {in_bytes(result.total_bytes)} to search by"
         + (
             f"; float16 vectors on disk: {in_bytes(result.vectors_on_disk_bytes)}."
             if result.vectors_on_disk_bytes

@@ -34,6 +34,18 @@ COMMANDS = {
 # after each product; on a busy machine that made a fit of many small products ten times slower.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
+#: a place that cannot be read or written, as the system names it
+_PLACES = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
+
 EXIT_USER = 2
 EXIT_FAULT = 1
 EXIT_INTERRUPT = 130
@@ -73,9 +85,11 @@ class _Commands(click.Group):
             sys.stderr.close()
             sys.exit(EXIT_FAULT)
         except OSError as error:
+            where = f" for {error.filename}" if error.filename else ""
+            if error.errno in _PLACES:
+                _complain(f"{error.strerror}{where}: check the path and its rights.", EXIT_USER)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            where = f" for {error.filename}" if error.filename else ""
             _complain(
                 f"the disk is full{where}; free some space, and a rerun goes on where this "
                 "one stopped.",

@@ -132,7 +132,15 @@ def wish_options(function: F) -> F:
     """--keep and --max-bytes."""
     return _all(
         click.option(
-            "--keep", type=float, metavar="SHARE", help="Share of full quality to keep.  [0.99]"
+            "--keep",
+            type=float,
+            metavar="SHARE",
+            help="Share of full quality to keep.  [0.99 unless --max-bytes is given]",
         ),
-        click.option("--max-bytes", type=int, metavar="N", help="Most bytes a vector."),
+        click.option(
+            "--max-bytes",
+            type=int,
+            metavar="N",
+            help="Most bytes a vector, the norm's byte among them: 9 for a code of 8.",
+        ),
     )(function)

@@ -6,16 +6,34 @@ starts at once. Every kernel has a plain twin in the tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
 
-@njit(cache=True, parallel=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
+def _compiled(**options: Any) -> Callable[[F], F]:
+    """njit with a cache on disk, or without one where there is no place to write it."""
+
+    def decorate(function: F) -> F:
+        try:
+            kernel: F = njit(cache=True, **options)(function)
+        except RuntimeError:  # neither this file's folder nor the user's cache can be written to
+            kernel = njit(**options)(function)
+        return kernel
+
+    return decorate
+
+
+@_compiled(parallel=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
 def extend_beams(
     level: int,
     dots: F32,
@@ -130,7 +148,7 @@ def extend_beams(
             sums[i, s] = moved_sums[s]
 
 
-@njit(cache=True, parallel=True, boundscheck=False)
+@_compiled(parallel=True, boundscheck=False)
 def add_codewords(out: F32, codebooks: F32, codes: U8, first: int) -> None:
     """Add to out (n, d) the codewords of levels first, first + 1, ... of codes (n, L').
 
@@ -143,7 +161,7 @@ def add_codewords(out: F32, codebooks: F32, codes: U8, first: int) -> None:
                 out[i, k] += word[k]
 
 
-@njit(cache=True, parallel=True, boundscheck=False)
+@_compiled(parallel=True, boundscheck=False)
 def look_up(out: F32, tables: F32, codes: U8) -> None:
     """Add to out (q, n) the sum over levels j of tables[q, j, codes[n, j]]; changed in place.
 
@@ -164,7 +182,7 @@ def look_up(out: F32, tables: F32, codes: U8) -> None:
             out[q, i] += total
 
 
-@njit(cache=True, boundscheck=False)
+@_compiled(boundscheck=False)
 def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
     """look_up on the calling thread: waking others costs more than a few look-ups take."""
     for q in range(tables.shape[0]):
@@ -175,7 +193,7 @@ def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
             out[q, i] += total
 
 
-@njit(cache=True, boundscheck=False)
+@_compiled(boundscheck=False)
 def sums_by_codeword(sums: F32, counts: I64, rows: F32, words: I64) -> None:
     """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place."""
     for i in range(rows.shape[0]):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec import files
-from nestvec.codec.directions import directions
+from nestvec.codec.directions import check_finite, directions
 from nestvec.codec.fitting import Settings, fit_levels
 from nestvec.codec.levels import Level, Placed, add_decoded, place
 from nestvec.codec.power import SpectralMap
@@ -25,6 +25,7 @@ U8 = NDArray[np.uint8]
 
 METRICS = ("cosine", "dot", "l2")
 DECLARED_CUTS = (4, 8, 12, 16, 24, 32, 48, 64)
+MOST_BEAM = 256
 _BLOCK = 8192
 
 
@@ -126,6 +127,7 @@ class Codec:
         listener.start("encode", len(vectors))
         out = np.empty((len(vectors), self.bytes), np.uint8)
         for at in range(0, len(vectors), _BLOCK):
+            check_finite(vectors[at : at + _BLOCK], at)
             rest = self.map.forward(directions(vectors[at : at + _BLOCK]))
             rest = np.array(rest, dtype=np.float32, order="C")
             for start, level in self._placed():
@@ -146,6 +148,7 @@ class Codec:
     def decode(self, codes: U8, n_bytes: int | None = None) -> F32:
         """Reconstructed directions x_n (n, d) of codes (n, >= n_bytes), in the original space."""
         end = self._check_cut(n_bytes)
+        self._check_codes(codes, end)
         out = np.zeros((len(codes), self.dim), np.float32)
         add_decoded(out, self._placed(), codes, 0, end)
         return self.map.backward(out)
@@ -220,6 +223,7 @@ class Codec:
         codes: (n, bytes). start and stop are 0 or legal cuts.
         """
         self._check_cut(stop)
+        self._check_codes(codes, stop)
         if start:
             self._check_cut(start)
         out = np.zeros((len(prepared.norms), len(codes)), np.float32)
@@ -368,6 +372,12 @@ class Codec:
             raise UserError(f"the metric is cosine, dot or l2; got '{self.metric}'; choose one.")
         if self.beam < 1:
             raise UserError(f"the beam keeps at least 1 entry; got {self.beam}; try 8.")
+        if self.beam > MOST_BEAM:
+            raise UserError(
+                f"a beam keeps at most {MOST_BEAM} entries; got {self.beam}; 8 is plenty."
+            )
+        if self.seed < 0:
+            raise UserError(f"a seed is a whole number from 0 up; got {self.seed}; try 0.")
         if self.sample_rows < 1:
             raise UserError(f"sample_rows is at least 1; got {self.sample_rows}; try 50000.")
         if isinstance(self.power, str) and self.power != "auto":
@@ -382,6 +392,14 @@ class Codec:
             raise UserError(
                 f"this codec takes vectors of shape (n, {self.dim}); got {vectors.shape}; "
                 "encode with the model that it was fitted for."
+            )
+
+    def _check_codes(self, codes: U8, end: int) -> None:
+        fits = codes.ndim == 2 and codes.dtype == np.uint8 and codes.shape[1] >= end
+        if not fits:
+            raise UserError(
+                f"codes cut at {end} bytes are uint8 of shape (n, {end}) or wider; got "
+                f"{codes.dtype} of {codes.shape}; pass n_bytes={codes.shape[-1]} or whole codes."
             )
 
     def _check_cut(self, n_bytes: int | None) -> int:

@@ -14,6 +14,7 @@ _FORMS = (
     (re.compile(r"float16"), "float16"),
     (re.compile(r"raw"), "raw"),
 )
+_MOST_CODEBOOKS = 512
 _CODEWORDS = (2, 4, 8, 16, 32, 64, 128, 256)
 _EXAMPLES = "32xcb, 48xcb@2, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, int8, float16 or raw"
 
@@ -68,6 +69,11 @@ def _parse_level(term: str, spec: str) -> LevelSpec:
             continue
         if kind == "cb":
             codewords = int(found[2] or 256)
+            if int(found[1]) > _MOST_CODEBOOKS:
+                raise UserError(
+                    f"a codec has at most {_MOST_CODEBOOKS} bytes of codebooks; got {found[1]} in "
+                    f"'{spec}'; write 64xcb+int8, for instance."
+                )
             if codewords not in _CODEWORDS:
                 raise UserError(
                     "a codebook has a power of two from 2 to 256 codewords; "

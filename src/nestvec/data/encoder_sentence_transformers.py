@@ -110,7 +110,7 @@ class SentenceTransformerEncoder:
         full = _full_width(model)
         if width is not None and width > full:
             raise UserError(
-                f"width must be at most the model's {full} dims, got {width}: give a smaller one."
+                f"the model gives {full} dimensions at most; got {width}: ask for fewer."
             )
         self._width = None if width == full else width
         self._dim = self._width or full

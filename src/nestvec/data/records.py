@@ -144,7 +144,21 @@ def _string(value: object, column: str, path: Path, place: str) -> str:
             f"{path} {place}: the column {column!r} must hold a string, got "
             f"{type(value).__name__} {str(value)[:40]!r}: name another column or mend the row."
         )
+    if not is_whole(value):
+        raise UserError(
+            f"{path} {place}: the column {column!r} holds half of a character (a lone surrogate): "
+            "write the row again in UTF-8."
+        )
     return value.strip()
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be written in UTF-8: no lone surrogates, as broken input leaves them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _id(record: Mapping[str, object], column: str, path: Path, place: str) -> str:

@@ -27,6 +27,7 @@ from nestvec.jobs.questions import (
     encode_queries,
     hold_out,
     honest_title,
+    judged_queries,
 )
 from nestvec.jobs.settings import EvaluateSettings
 from nestvec.progress import Progress
@@ -41,11 +42,13 @@ class Asking:
     """What will be asked of texts, known before they are encoded.
 
     titled: whether documents are encoded with their titles; not where these are the queries.
-    finish: (encoder, vectors, ids, similarity, progress) -> the questions.
+    finish: (encoder, vectors, ids, similarity, progress) -> the questions. notes: sentences that
+    people should read.
     """
 
     titled: bool
     finish: Callable[[Encoder, NDArray[Any], Sequence[str], str, Progress], Questions | None]
+    notes: tuple[str, ...] = ()
 
 
 def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
@@ -54,6 +57,7 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
     if queries and source.qrels_path is not None:
         qrels, about = source.qrels(), _about(source)
         measure = settings.metric or LABEL_MEASURE
+        judged_queries(queries, qrels)
 
         def labelled(
             encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], _: str, p: Progress
@@ -88,7 +92,13 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
     ) -> Questions | None:
         return hold_out(vectors, settings, sim, p)
 
-    return Asking(True, unlabelled)
+    notes: tuple[str, ...] = ()
+    if source.tally.titled >= FEWEST_TITLES:
+        notes = (
+            f"titles were not used as queries: {len(chosen):,} of {source.tally.titled:,} are not "
+            "repeated by another row or by the beginning of their own text.",
+        )
+    return Asking(True, unlabelled, notes)
 
 
 def ask_vectors(

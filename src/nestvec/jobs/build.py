@@ -14,6 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.index.columns import check_column_names
 from nestvec.index.creation import create
 from nestvec.index.manifest import Manifest
 from nestvec.jobs.build_sheet import build_sheet, short_command
@@ -138,6 +139,8 @@ def build_with(
     begun = time.monotonic()
     listener = progress or quiet()
     place, source = check_build(src, out, settings)
+    first = next(iter(source.rows()), None)
+    check_column_names(() if first is None else first.columns)
     work = work_folder(place)
     material = gather(source, settings, work, listener)
     picked = choose_code(material, settings, listener)

@@ -141,9 +141,14 @@ def check_build(
 
 def check_free(place: Path) -> None:
     """Raise UserError where something stands at the place, or its folder does not exist."""
+    folder = place.absolute().parent
+    if not os.fspath(place).strip(" ."):
+        raise UserError("a place to write to is needed; got an empty name. Name one.")
     if place.exists():
         raise UserError(f"{place} exists already: choose another name, or remove it first.")
-    if not place.absolute().parent.is_dir():
-        raise UserError(
-            f"the folder of {place} does not exist: create {place.absolute().parent} first."
-        )
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, so {place} cannot be in it: choose another place.")
+    if not folder.is_dir():
+        raise UserError(f"the folder of {place} does not exist: create {folder} first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be written to: choose another place, or its rights.")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nestvec.choose.specs import codebook_specs
+from nestvec.codec.fitting import shrink
 from nestvec.codec.spec import parse_spec
 from nestvec.data.source import Source
 from nestvec.jobs.checks import check_build
@@ -22,9 +23,8 @@ TIMED_TEXTS = 96
 #: cores; a rough figure, said to be one
 CODE_ROWS_PER_S = 1_000.0
 FIT_S = 20.0
-#: codewords of a codebook, and bytes of their numbers (float16)
-CODEWORDS = 256
-CODEWORD_BYTES = 2
+#: bytes of a codeword's scale
+SCALE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def forecast(
         dim = source.vectors.shape[1]
     spec = codebook_specs(items)[-1] if settings.spec == "auto" else settings.spec
     per_code = min(code_width(spec, dim), settings.max_bytes or 1 << 30)
-    codec_bytes = per_code * CODEWORDS * CODEWORD_BYTES * dim if "cb" in spec else 0
+    codec_bytes = codebook_bytes(spec, dim, items, per_code)
     per_vector = per_code + 1
     return Forecast(
         items,
@@ -94,6 +94,19 @@ def code_width(spec: str, dim: int) -> int:
     for term in parse_spec(spec):
         amount = term.amount // 8 if term.kind == "sign" else term.amount
         total += widths.get(term.kind, amount)
+    return total
+
+
+def codebook_bytes(spec: str, dim: int, rows: int, code_bytes: int) -> int:
+    """Bytes of a spec's codebooks within so many bytes of code, fitted on so many rows."""
+    total, left = 0, code_bytes
+    for term in parse_spec(spec):
+        if term.kind != "cb":
+            continue
+        kept = shrink(term, rows)
+        books = min(kept.amount, left) * (2 if kept.codewords == 16 else 1)
+        total += books * kept.codewords * (dim * kept.precision // 8 + SCALE_BYTES)
+        left -= min(kept.amount, left)
     return total
 
 

@@ -117,7 +117,11 @@ def _gather_texts(
         encoder,
         encoded.truncated,
         seconds,
-        (*_empty_rows(source), *truncation(encoded.truncated, source.tally.rows, encoder)),
+        (
+            *_empty_rows(source),
+            *asking.notes,
+            *truncation(encoded.truncated, source.tally.rows, encoder),
+        ),
         encoder.name,
         asking.titled,
     )

@@ -66,6 +66,21 @@ class Questions:
         }
 
 
+def judged_queries(
+    queries: Sequence[Query], qrels: Mapping[str, Mapping[str, float]]
+) -> list[Query]:
+    """The queries with a relevant row; raises UserError where there is none."""
+    judged = [
+        query for query in queries if any(gain > 0 for gain in qrels.get(query.id, {}).values())
+    ]
+    if not judged:
+        raise UserError(
+            f"judgements must find a relevant row for some query; got none in {len(queries):,} "
+            "queries. Check that both files belong together."
+        )
+    return judged
+
+
 def ask_judged(
     encoder: Encoder,
     queries: Sequence[Query],
@@ -76,14 +91,7 @@ def ask_judged(
     progress: Progress,
 ) -> Questions:
     """Given queries with their judgements; queries without a relevant row are left out."""
-    judged = [
-        query for query in queries if any(gain > 0 for gain in qrels.get(query.id, {}).values())
-    ]
-    if not judged:
-        raise UserError(
-            f"judgements must find a relevant row for some query; got none in {len(queries):,} "
-            "queries. Check that both files belong together."
-        )
+    judged = judged_queries(queries, qrels)
     vectors = encode_queries(encoder, [query.text for query in judged], progress)
     used = {query.id: qrels[query.id] for query in judged}
     task = from_qrels(vectors, [query.id for query in judged], ids, used, measure)

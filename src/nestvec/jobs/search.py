@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.data.records import is_whole
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection, Hit, Result
 from nestvec.index.plan import Plan
@@ -78,8 +79,10 @@ class Opened:
         Raises UserError where the collection was built from vectors, or plan or k do not fit.
         """
         checked = self.check(plan, k)
-        if not question.strip():
+        if not isinstance(question, str) or not question.strip():
             raise UserError("a question must hold a word; got an empty text.")
+        if not is_whole(question):
+            raise UserError(f"a question is text in UTF-8; got {question!r}; type it again.")
         vectors = self.encoder.encode([question], "query")
         return _answer(question, self.collection.search(vectors, checked)[0])
 

@@ -17,6 +17,12 @@ SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot", "l2")
 DEMO_OUT = "demo.nv"
 
 
+def check_seed(seed: int) -> None:
+    """Raise UserError for a negative seed."""
+    if seed < 0:
+        raise UserError(f"a seed is a whole number from 0 up; got {seed}. Try 0.")
+
+
 @dataclass(frozen=True)
 class ReadSettings:
     """What of SRC is read, and how.
@@ -80,6 +86,7 @@ class EvaluateSettings(EmbedSettings):
             raise UserError(
                 f"similarity must be one of {', '.join(SIMILARITIES)}; got {self.similarity!r}."
             )
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,9 @@ class FitSettings:
     similarity: Similarity = "cosine"
     beam: int = 8
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 class ReadOptions(TypedDict, total=False):
