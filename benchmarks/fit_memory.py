@@ -55,7 +55,8 @@ def main() -> None:
         codec.encode(vectors[:20_000])
         encode_s = time.perf_counter() - start
     results = {
-        "command": f"python benchmarks/fit_memory.py --rows {options.rows} --dim {options.dim}",
+        "command": f"python benchmarks/fit_memory.py --rows {options.rows} --dim {options.dim} "
+        f"--spec {options.spec}",
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "rows": options.rows,
         "dim": options.dim,
