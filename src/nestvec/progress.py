@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, n: int) -> None:
         """n more units are done."""
 
+    def note(self, sentence: str) -> None:
+        """Something to know about the task under way."""
+
     def finish(self) -> None:
         """The task has ended."""
 
@@ -23,6 +26,9 @@ class _Quiet:
         pass
 
     def advance(self, n: int) -> None:
+        pass
+
+    def note(self, sentence: str) -> None:
         pass
 
     def finish(self) -> None:

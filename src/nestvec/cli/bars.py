@@ -60,6 +60,11 @@ class Bars:
         if speed:
             self._rich.update(self._task, rate=f"{_rate(speed)}/s")
 
+    def note(self, sentence: str) -> None:
+        """Write a line above the bar."""
+        if self._rich is not None:
+            self._rich.console.print(sentence, markup=False, highlight=False)
+
     def finish(self) -> None:
         """Take the bar away; a line stays where the task took long."""
         if self._rich is None:
@@ -101,6 +106,10 @@ class Lines:
         if self._total and speed > 0:
             line += f", {_duration((self._total - self._done) / speed)} left"
         click.echo(line, err=True)
+
+    def note(self, sentence: str) -> None:
+        """Write a line."""
+        click.echo(sentence, err=True)
 
     def finish(self) -> None:
         """Write the task's last line where it took long."""

@@ -26,6 +26,8 @@ COMMANDS = {
     "choose": "Say the cheapest code and plan that keep what you wish.",
     "embed": "Turn texts into a file of vectors.",
     "fit": "Fit a nested codec on a file of vectors.",
+    "train": "Train an encoder whose prefixes and layers work.",
+    "truncate": "Cut a model to fewer layers and dimensions.",
     "info": "Say what a collection holds.",
     "report": "Write a collection's report as one HTML file.",
 }

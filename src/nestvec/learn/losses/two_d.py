@@ -17,9 +17,11 @@ from torch import Tensor
 
 from nestvec.errors import UserError
 from nestvec.learn.losses.distillation import ese_alignment, principal_target, score_divergence
-from nestvec.learn.losses.nested import Loss, Parts, prefixes
+from nestvec.learn.losses.nested import Loss, Parts, nested, prefixes
+from nestvec.nesting import Nesting
 
 Layers = Sequence[Sequence[Tensor]]
+_UNIFORM_TEMPERATURE = 0.3
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,39 @@ def two_d(
     return Parts(
         total + alignment * values["alignment"], {k: v.detach() for k, v in values.items()}
     )
+
+
+def uniform_layers(
+    loss: Loss,
+    layers: Layers,
+    layer: int,
+    nesting: Nesting,
+    *,
+    normalized: bool = True,
+    alignment: float = 1.0,
+) -> Parts:
+    """The last layer and one drawn layer, each at every width, weighing alike.
+
+    sum_m c_m [L(L, m) + L(l, m)] + alignment T KL(L || l) with T = .3, of softmaxed coordinates at
+    full width, mean over columns; the last layer is the teacher. This is the uniform weighting of
+    sentence-transformers' AdaptiveLayerLoss over MatryoshkaLoss, for a layer l drawn uniformly.
+    """
+    depth = len(layers)
+    values: dict[str, Tensor] = {}
+    total = layers[-1][0].new_zeros(())
+    for name, columns in ((layer, layers[layer - 1]), (depth, layers[-1])):
+        here = nested(loss, columns, nesting, normalized=normalized)
+        total = total + here.total
+        for width, value in zip(nesting.widths, here.parts.values(), strict=True):
+            values[layer_name(name, width)] = value
+    aligned = torch.stack(
+        [
+            score_divergence(a, b, temperature=_UNIFORM_TEMPERATURE)
+            for a, b in zip(layers[layer - 1], layers[-1], strict=True)
+        ]
+    ).mean()
+    values["alignment"] = aligned.detach()
+    return Parts(total + alignment * _UNIFORM_TEMPERATURE * aligned, values)
 
 
 def ese(loss: Loss, layers: Layers, width: int, *, normalized: bool = True) -> Parts:

@@ -1,0 +1,231 @@
+"""A model from a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nestvec.data.model_files import ModelFiles, find_model
+from nestvec.data.model_nesting import read_depth, read_width
+from nestvec.errors import UserError
+from nestvec.jobs.machine import peak_rss_mb
+from nestvec.learn.recipe import PAIR_LOSSES, Recipe, load_recipe, parse_recipe
+from nestvec.progress import Progress
+
+if TYPE_CHECKING:
+    from nestvec.data.training import Examples, Shape
+
+_RECIPE = "recipe.json"
+_LABELS = "labels.json"
+_HEADS = "heads.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """examples: trained on; steps: taken; quality: {width: {measure: value}} on the dev data.
+
+    losses: the last ones logged, by width. stopped: whether patience ran out.
+    """
+
+    out: str
+    widths: tuple[int, ...]
+    layers: Mapping[int, tuple[int, ...]]
+    examples: int
+    steps: int
+    stopped: bool
+    losses: Mapping[str, float]
+    quality: Mapping[int, Mapping[str, float]]
+    seconds: float
+    peak_rss_mb: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat object."""
+        return dataclasses.asdict(self)
+
+
+def train(
+    recipe: str | os.PathLike[str] | Mapping[str, Any],
+    out: str | os.PathLike[str],
+    *,
+    settings: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train the model of a recipe and save it as an ordinary sentence-transformers folder.
+
+    recipe: a TOML file, or the same tables as mappings. settings: "table.key=value" each. While it
+    runs, checkpoints are in OUT.partial; a rerun of the same recipe goes on from there.
+    Raises UserError for every fault of recipe and data, before anything heavy is loaded.
+    """
+    begun = time.monotonic()
+    plan = parse_recipe(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe, settings)
+    place = Path(out)
+    files, examples, dev = check_training(plan, place)
+
+    from nestvec.learn.distributed import is_first
+    from nestvec.learn.models import save_model, trained_nesting
+    from nestvec.learn.objective import Objective
+    from nestvec.learn.trainer import load_trainable, quiet_libraries, train_model
+
+    model = load_trainable(
+        plan.model.name,
+        files.location,
+        max_tokens=plan.model.max_tokens,
+        remote_code=plan.model.trust_remote_code,
+    )
+    labels = _labels(plan, examples)
+    objective = Objective(model, plan, classes=len(labels or ()))
+    workplace = place.with_name(place.name + ".partial")
+    workplace.mkdir(parents=True, exist_ok=True)
+    (workplace / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
+    trained = train_model(
+        objective, plan, examples, workplace, dev=dev, labels=labels, progress=progress
+    )
+    nesting = trained_nesting(model, plan)
+    quality = _quality(trained.history)
+    if is_first():
+        finished = workplace / "model"
+        with quiet_libraries():
+            save_model(model, finished, nesting, recipe=plan, quality=quality)
+        (finished / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
+        if labels is not None:
+            _save_heads(objective, finished, labels)
+        os.replace(finished, place)
+        shutil.rmtree(workplace)
+    return TrainResult(
+        str(place),
+        nesting.widths,
+        nesting.layers,
+        len(examples),
+        trained.steps,
+        trained.stopped,
+        trained.losses,
+        quality,
+        time.monotonic() - begun,
+        peak_rss_mb(),
+    )
+
+
+def check_training(recipe: Recipe, out: Path) -> tuple[ModelFiles, Examples, Examples | None]:
+    """Everything that can be known without torch: the place, the model, its width, the data."""
+    from nestvec.data.training import read_examples
+
+    _check_place(recipe, out)
+    files = find_model(recipe.model.name)
+    if not files.downloads:
+        _check_fits(recipe, Path(files.location))
+    data, shape = recipe.data, _shape(recipe)
+    examples = read_examples(data.train, shape, columns=data.columns, split=data.train_split).drawn(
+        data.rows, recipe.train.seed
+    )
+    _check_shape(recipe, examples)
+    if data.dev is None:
+        return files, examples, None
+    if recipe.loss.kind == "masked_words":
+        raise UserError("masked_words has no measure on dev data: leave data.dev out.")
+    dev = read_examples(data.dev, shape, columns=data.columns, split=data.dev_split)
+    return files, examples, dev
+
+
+def _shape(recipe: Recipe) -> Shape:
+    kind = recipe.loss.kind
+    if kind in PAIR_LOSSES:
+        return "pairs"
+    return {"cosent": "scored", "cross_entropy": "labelled", "masked_words": "texts"}[kind]  # type: ignore[return-value]
+
+
+def _check_place(recipe: Recipe, out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} is there already: choose another place, or remove it first.")
+    if not out.resolve().parent.is_dir():
+        raise UserError(f"the folder {out.resolve().parent} does not exist: make it first.")
+    begun = out.with_name(out.name + ".partial") / _RECIPE
+    if begun.is_file() and begun.read_text(encoding="utf-8") != _fingerprint(recipe):
+        raise UserError(
+            f"{begun.parent} holds an unfinished training by another recipe: finish that one, or "
+            "remove the folder."
+        )
+
+
+def _check_fits(recipe: Recipe, folder: Path) -> None:
+    width, depth = read_width(folder), read_depth(folder)
+    widths = recipe.nesting.widths
+    if width is not None and widths and widths[-1] > width:
+        recipe.nesting_for(width).check(width)
+    for layer, dims in recipe.layers.pairs:
+        if (depth is not None and layer > depth) or (width is not None and dims > width):
+            raise UserError(
+                f"the model has {depth} layers and {width} dimensions; layers.pairs asks for layer "
+                f"{layer} at {dims}: stay within them."
+            )
+    ese = recipe.layers.width
+    if ese is not None and width is not None and ese > width:
+        raise UserError(f"layers.width is at most the model's {width}; got {ese}.")
+
+
+def _check_shape(recipe: Recipe, examples: Examples) -> None:
+    if examples.shape == "labelled":
+        labels = set(list(examples.columns.values())[1])
+        if len(labels) < 2:
+            raise UserError(
+                f"{examples.source} has one label only, {labels.pop()!r}: classes take two."
+            )
+    if examples.shape == "scored":
+        scores = set(list(examples.columns.values())[2])
+        if len(scores) < 2:
+            raise UserError(
+                f"{examples.source} has one score only, {scores.pop():g}: cosent needs pairs that "
+                "differ."
+            )
+    if examples.shape == "pairs" and (len(examples) < 2 or recipe.train.batch < 2):
+        raise UserError(
+            "a contrastive loss needs at least 2 pairs in a batch; got "
+            f"{min(len(examples), recipe.train.batch)}: give more."
+        )
+
+
+def _labels(recipe: Recipe, examples: Examples) -> dict[str, int] | None:
+    if recipe.loss.kind != "cross_entropy":
+        return None
+    found = sorted(set(list(examples.columns.values())[1]))
+    return {label: number for number, label in enumerate(found)}
+
+
+def _save_heads(objective: Any, folder: Path, labels: Mapping[str, int]) -> None:
+    from safetensors.torch import save_file
+
+    heads = objective.heads.state_dict()
+    save_file({name: value.contiguous() for name, value in heads.items()}, folder / _HEADS)
+    (folder / _LABELS).write_text(json.dumps(list(labels), ensure_ascii=False), encoding="utf-8")
+
+
+def _quality(history: tuple[Mapping[str, float], ...]) -> dict[int, dict[str, float]]:
+    """The last figures of dev, by width."""
+    if not history:
+        return {}
+    quality: dict[int, dict[str, float]] = {}
+    for name, value in history[-1].items():
+        measure, underscore, width = name.removeprefix("eval_dev_").rpartition("_")
+        if underscore and width.isdigit():
+            quality.setdefault(int(width), {})[measure] = value
+    return quality
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    """The recipe as JSON, and the size and hash of the files it trains on."""
+    described = recipe.to_json()
+    for name in ("train", "dev"):
+        place = described["data"][name]
+        if place is not None and Path(place).is_file():
+            with Path(place).open("rb") as handle:
+                described["data"][f"{name}_sha256"] = hashlib.file_digest(
+                    handle, "sha256"
+                ).hexdigest()
+    return json.dumps(described, indent=1, ensure_ascii=False)

@@ -1,0 +1,115 @@
+"""Trained models as ordinary sentence-transformers folders that say what they were trained for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nestvec.data.model_nesting import TrainedNesting
+from nestvec.learn.layers import encoder_of, keep_dims, keep_layers, stack_of
+from nestvec.learn.recipe import Recipe
+
+Quality = Mapping[int, Mapping[str, float]]
+"""{width: {measure: value}}"""
+
+
+def trained_nesting(model: Any, recipe: Recipe) -> TrainedNesting:
+    """What a recipe trains a model for."""
+    dim = int(model.get_embedding_dimension())
+    _, _, stack = stack_of(encoder_of(model))
+    depth = len(stack)
+    table = recipe.layers
+    if table.kind == "pairs":
+        widths = tuple(sorted({width for _, width in table.pairs}))
+        layers: dict[int, tuple[int, ...]] = {layer: (width,) for layer, width in table.pairs}
+    elif table.kind == "ese":
+        assert table.width is not None
+        widths = tuple(sorted({table.width, dim}))
+        layers = dict.fromkeys(range(1, depth), (table.width,))
+    else:
+        widths = recipe.nesting_for(dim).widths
+        shallow = range(1, depth) if table.kind else ()
+        layers = dict.fromkeys(shallow, widths)
+    if layers:
+        layers[depth] = widths
+    loss = recipe.loss
+    taus = loss.temperatures or ((loss.temperature,) if loss.kind == "info_nce" else ())
+    return TrainedNesting(widths, layers, taus)
+
+
+def save_model(
+    model: Any,
+    out: Path,
+    nesting: TrainedNesting | None,
+    *,
+    recipe: Recipe | None = None,
+    quality: Quality | None = None,
+) -> None:
+    """Write a model folder that sentence-transformers loads alone; whole, or not at all.
+
+    The nesting goes into the encoder's config.json; the card shows quality by width.
+    """
+    if nesting is not None:
+        config = encoder_of(model).config
+        for key, value in nesting.to_config().items():
+            setattr(config, key, value)
+    partial = out.with_name(out.name + ".writing")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save(str(partial))
+    card = partial / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    card.write_text(text + _card_section(nesting, recipe, quality or {}), encoding="utf-8")
+    os.replace(partial, out)
+
+
+def truncate_model(
+    model: Any, nesting: TrainedNesting | None, *, layers: int | None, dims: int | None
+) -> TrainedNesting | None:
+    """Cut a model in place; what the smaller model was trained for."""
+    _, _, stack = stack_of(encoder_of(model))
+    depth = len(stack)
+    if layers is not None:
+        keep_layers(model, layers)
+    if dims is not None:
+        keep_dims(model, dims)
+    if nesting is None:
+        return None
+    left = depth if layers is None else layers
+    widths = nesting.layers.get(left, nesting.widths) if layers is not None else nesting.widths
+    kept = {
+        layer: found
+        for layer, each in nesting.layers.items()
+        if layer <= left and (found := _within(each, dims))
+    }
+    return TrainedNesting(_within(widths, dims) or (dims or widths[-1],), kept, ())
+
+
+def _within(widths: Sequence[int], dims: int | None) -> tuple[int, ...]:
+    return tuple(width for width in widths if dims is None or width <= dims)
+
+
+def _card_section(nesting: TrainedNesting | None, recipe: Recipe | None, quality: Quality) -> str:
+    lines = ["", "## What can be cut", ""]
+    if nesting is None:
+        lines.append("The model does not say which widths it was trained for.")
+    else:
+        lines.append(f"Trained widths: {', '.join(map(str, nesting.widths))} dimensions.")
+        if nesting.layers:
+            pairs = [f"{k} ({', '.join(map(str, v))})" for k, v in sorted(nesting.layers.items())]
+            lines.append(f"Trained layers (at widths): {'; '.join(pairs)}.")
+        lines.append("A cut vector is brought to unit length before it is compared.")
+    if quality:
+        measures = list(next(iter(quality.values())))
+        lines += ["", "| dimensions | " + " | ".join(measures) + " |"]
+        lines.append("|---:|" + "---:|" * len(measures))
+        for width, values in quality.items():
+            cells = " | ".join(f"{values[name]:.4f}" for name in measures)
+            lines.append(f"| {width} | {cells} |")
+        lines.append("")
+        lines.append("Measured on the recipe's dev data.")
+    if recipe is not None:
+        lines += ["", f"Loss: {recipe.loss.kind}; trained by nestvec from {recipe.model.name}."]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,314 @@
+"""The trainer: sentence-transformers' own, told of parts of a loss and of what else is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import MissingExtra, UserError
+from nestvec.progress import Progress, quiet
+
+try:
+    import torch
+    import transformers
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers import (
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from transformers import EarlyStoppingCallback, TrainerCallback
+except ImportError:
+    raise MissingExtra("training a model", "train") from None
+try:
+    import accelerate  # noqa: F401  the trainer needs it
+    import datasets
+except ImportError:
+    raise MissingExtra("training a model", "train") from None
+
+from nestvec.data.training import Examples
+from nestvec.learn.dev import DevMeasure
+from nestvec.learn.distributed import average_gradients, is_first, processes, unwrapped
+from nestvec.learn.objective import Objective
+from nestvec.learn.recipe import Recipe, TrainTable
+
+__all__ = ["Trained", "load_trainable", "quiet_libraries", "train_model"]
+
+_OBJECTIVE = "objective.safetensors"
+_PREFIX = "loss_"
+_MEAN = "eval_dev_mean"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training did.
+
+    steps: taken in all. losses: {part: its mean over the last logged steps}. history: figures of
+    dev by step. stopped: whether patience ran out.
+    """
+
+    steps: int
+    losses: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    stopped: bool = False
+
+
+def load_trainable(name: str, location: str, *, max_tokens: int | None, remote_code: bool) -> Any:
+    """A sentence-transformers model with its weights, to be trained; UserError if it cannot."""
+    from sentence_transformers import SentenceTransformer
+
+    with quiet_libraries():
+        try:
+            model = SentenceTransformer(location, trust_remote_code=remote_code)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"the model {name!r} cannot be loaded: {reason}.") from None
+    model.model_card_data.generate_widget_examples = False
+    if max_tokens is not None:
+        model.max_seq_length = max_tokens
+    return model
+
+
+def train_model(
+    objective: Objective,
+    recipe: Recipe,
+    examples: Examples,
+    workplace: Path,
+    *,
+    dev: Examples | None = None,
+    labels: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train the objective's model in place on examples, with checkpoints in workplace.
+
+    Goes on from the last checkpoint there, to the same weights as a run that was not interrupted.
+    labels: {label: class} of labelled texts. dev: measured at every width while training.
+    Runs as one process of several where torchrun or accelerate started it.
+    """
+    model = unwrapped(objective.model)
+    told = progress if progress is not None and _speaks() else quiet()
+    with quiet_libraries():
+        trainer = _NestedTrainer(
+            model=model,
+            args=_arguments(recipe.train, workplace, len(examples), dev is not None),
+            train_dataset=_dataset(examples, labels),
+            loss=objective,
+            evaluator=None if dev is None else _measure(dev, objective),
+            callbacks=_callbacks(objective, recipe.train, told),
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(workplace))
+    told.finish()
+    losses, history = _read_log(trainer.state.log_history)
+    stopped = trainer.state.global_step < trainer.state.max_steps
+    if objective.layers is not None:
+        objective.layers.close()
+    model.eval()
+    return Trained(trainer.state.global_step, losses, history, stopped)
+
+
+class _NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """Logs a loss by its parts, keeps what the objective trains beside the model in checkpoints."""
+
+    loss: Objective
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The total; its parts are logged, each with its own name."""
+        features, labels = self.collect_features(inputs)
+        if model is self.model_wrapped and self.loss.model is not model:
+            self.loss = self.override_model_in_loss(self.loss, model)
+        parts = self.loss(features, labels)
+        self.track_loss_components({f"{_PREFIX}{k}": v for k, v in parts.parts.items()})
+        return (parts.total, {}) if return_outputs else parts.total
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """A step; what does not go through the distributed wrapper is averaged here."""
+        loss = super().training_step(*args, **kwargs)
+        if processes() > 1 and self.accelerator.sync_gradients:
+            apart = {id(p) for n, p in self.loss.named_parameters() if not n.startswith("model.")}
+            cached = self.loss.recipe.train.mini_batch is not None
+            average_gradients(p for p in self.loss.parameters() if cached or id(p) in apart)
+        return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict=state_dict)
+        state = self.loss.own_state()
+        if state:
+            save_file(state, Path(output_dir or self.args.output_dir) / _OBJECTIVE)
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        super()._load_from_checkpoint(checkpoint_path)
+        self._load_objective(checkpoint_path)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self._load_objective(self.state.best_model_checkpoint)
+
+    def _load_objective(self, folder: str) -> None:
+        place = Path(folder) / _OBJECTIVE
+        if place.is_file():
+            self.loss.load_state_dict(load_file(place), strict=False)
+
+
+class _Steps(TrainerCallback):  # type: ignore[misc]
+    """Tells the objective how far training is, and people what it costs."""
+
+    def __init__(self, objective: Objective, progress: Progress) -> None:
+        self.objective = objective
+        self.progress = progress
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the bar, where a resumed run left it."""
+        self.progress.start("train (steps)", state.max_steps)
+        self.progress.advance(state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The step that draws and schedules go by."""
+        self.objective.step = state.global_step
+        self.objective.done = state.global_step / max(1, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One more."""
+        self.progress.advance(1)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
+    ) -> None:
+        """A line with the loss and its parts, or with figures of dev."""
+        parts = {k.removeprefix(_PREFIX): v for k, v in logs.items() if k.startswith(_PREFIX)}
+        if "loss" in logs:
+            listed = " ".join(f"{name} {value:.3f}" for name, value in parts.items())
+            self.progress.note(f"step {state.global_step}: loss {logs['loss']:.3f} ({listed})")
+        figures = {k: v for k, v in logs.items() if k.startswith("eval_dev_")}
+        if figures:
+            listed = " ".join(f"{k.removeprefix('eval_dev_')} {v:.4f}" for k, v in figures.items())
+            self.progress.note(f"step {state.global_step}: dev {listed}")
+
+
+def _callbacks(objective: Objective, train: TrainTable, progress: Progress) -> list[Any]:
+    callbacks: list[Any] = [_Steps(objective, progress)]
+    if train.patience is not None:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
+    return callbacks
+
+
+def _arguments(
+    train: TrainTable, workplace: Path, rows: int, has_dev: bool
+) -> SentenceTransformerTrainingArguments:
+    per_epoch = max(1, -(-rows // (train.batch * max(1, _world()))))
+    steps = train.steps or max(1, round(per_epoch * train.epochs))
+    evaluate_every = train.evaluate_every or per_epoch
+    keep_best = has_dev and train.patience is not None
+    # the best model is one that was kept, so models are kept when they are measured
+    save_every = evaluate_every if keep_best else train.save_every or per_epoch
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(workplace),
+        max_steps=steps,
+        per_device_train_batch_size=train.batch,
+        learning_rate=train.learning_rate,
+        warmup_steps=round(train.warmup * steps),
+        weight_decay=train.weight_decay,
+        seed=train.seed,
+        data_seed=train.seed,
+        full_determinism=False,
+        bf16=train.bfloat16,
+        eval_strategy="steps" if has_dev else "no",
+        eval_steps=evaluate_every,
+        save_strategy="steps",
+        save_steps=save_every,
+        save_total_limit=2,
+        load_best_model_at_end=keep_best,
+        metric_for_best_model=_MEAN if keep_best else None,
+        greater_is_better=True if keep_best else None,
+        logging_steps=train.log_every,
+        report_to=train.report_to,
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=True,
+        dataloader_num_workers=0,
+    )
+
+
+def _measure(dev: Examples, objective: Objective) -> DevMeasure:
+    widths = objective.nesting.widths
+    if objective.recipe.layers.kind in ("pairs", "ese"):
+        pairs = objective.recipe.layers.pairs
+        dim = int(unwrapped(objective.model).get_embedding_dimension())
+        own = [width for _, width in pairs] or [objective.recipe.layers.width or dim]
+        widths = tuple(sorted({*own, dim}))
+    return DevMeasure(dev, widths)
+
+
+def _dataset(examples: Examples, labels: Mapping[str, int] | None) -> Any:
+    columns = dict(examples.columns)
+    if labels is not None:
+        column = list(columns)[1]
+        columns["label"] = [labels[label] for label in columns.pop(column)]
+    elif examples.shape == "scored":
+        columns["score"] = columns.pop(list(columns)[2])
+    return datasets.Dataset.from_dict(columns)
+
+
+def _read_log(
+    log: list[dict[str, float]],
+) -> tuple[dict[str, float], tuple[dict[str, float], ...]]:
+    losses: dict[str, float] = {}
+    history = []
+    for entry in log:
+        if "loss" in entry:
+            losses = {k.removeprefix(_PREFIX): v for k, v in entry.items() if _PREFIX in k}
+            losses["total"] = entry["loss"]
+        figures = {k: v for k, v in entry.items() if k.startswith("eval_dev_")}
+        if figures:
+            history.append({"step": entry["step"], **figures})
+    return losses, tuple(history)
+
+
+def _last_checkpoint(workplace: Path) -> str | None:
+    found = sorted(
+        workplace.glob("checkpoint-*"), key=lambda place: int(place.name.rpartition("-")[2])
+    )
+    # the trainer's state is the last file of a checkpoint that is written
+    whole = [place for place in found if (place / "trainer_state.json").is_file()]
+    return str(whole[-1]) if whole else None
+
+
+def _world() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _speaks() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0 and is_first()
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keeps remarks and bars of the libraries off the terminal; errors still come through."""
+    names = ("sentence_transformers", "transformers", "accelerate", "datasets")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    datasets.disable_progress_bars()
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging._tqdm_active = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            datasets.enable_progress_bars()
+            transformers.utils.logging._tqdm_active = bars
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,119 @@
+"""Small random models of several architectures, and files of examples, for the tests of training."""
+
+import json
+import warnings
+
+import pytest
+
+WORDS = [f"word{i}" for i in range(40)]
+
+
+def build_model(folder, architecture="bert", layers=3, dims=32, seed=0):
+    """A random sentence-transformers model: mean pooling, unit length."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries, as they are imported and as they save
+        import torch
+        import transformers
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import (
+            Normalize,
+            Pooling,
+            Transformer,
+        )
+
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+        common = {
+            "vocab_size": len(vocabulary),
+            "hidden_size": dims,
+            "num_hidden_layers": layers,
+            "num_attention_heads": 2,
+            "intermediate_size": 2 * dims,
+            "max_position_embeddings": 64,
+            "pad_token_id": 0,
+        }
+        names = {"bert": "Bert", "roberta": "Roberta", "mpnet": "MPNet", "modernbert": "ModernBert"}
+        if architecture == "qwen3":
+            name = "Qwen3"
+            common |= {"num_key_value_heads": 1, "head_dim": dims // 2}
+        else:
+            name = names[architecture]
+        if architecture == "modernbert":
+            common |= {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+        torch.manual_seed(seed)
+        config = getattr(transformers, f"{name}Config")(**common)
+        encoder = getattr(transformers, f"{name}Model")(config)
+        with torch.no_grad():  # norms that do something
+            for key, value in encoder.named_parameters():
+                if "norm" in key.lower() and key.endswith("weight"):
+                    value.uniform_(0.5, 1.5)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+        tokenizer = transformers.BertTokenizerFast(
+            vocab_file=str(folder / "vocab.txt"),
+            model_input_names=["input_ids", "attention_mask"],
+        )
+        encoder.save_pretrained(folder / "encoder")
+        tokenizer.save_pretrained(folder / "encoder")
+        transformer = Transformer(str(folder / "encoder"), max_seq_length=32)
+        model = SentenceTransformer(
+            modules=[transformer, Pooling(dims, "mean"), Normalize()], device="cpu"
+        )
+        model.save(str(folder / "model"))
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A random model of an architecture, made once: models("qwen3") is its folder."""
+    made = {}
+
+    def model(architecture):
+        if architecture not in made:
+            made[architecture] = build_model(tmp_path_factory.mktemp(architecture), architecture)
+        return made[architecture]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def small_model(models):
+    """A random BERT of 3 layers and 32 dimensions."""
+    return models("bert")
+
+
+@pytest.fixture(scope="session")
+def pair_file(tmp_path_factory):
+    """48 pairs whose texts share two words."""
+    place = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    rows = []
+    for i in range(48):
+        one, two = WORDS[i % 40], WORDS[(7 * i + 3) % 40]
+        rows.append({"anchor": f"{one} {two}", "positive": f"{two} {one} {WORDS[(i + 1) % 40]}"})
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return place
+
+
+@pytest.fixture(scope="session")
+def label_file(tmp_path_factory):
+    """40 texts of 4 classes, each with words of its own."""
+    place = tmp_path_factory.mktemp("labels") / "texts.csv"
+    lines = ["text,label"]
+    for i in range(40):
+        group = i % 4
+        lines.append(
+            f"{WORDS[group * 10 + i % 10]} {WORDS[group * 10 + (3 * i) % 10]},class{group}"
+        )
+    place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return place
+
+
+@pytest.fixture(scope="session")
+def scored_file(tmp_path_factory):
+    """24 pairs with scores of 0 to 2."""
+    place = tmp_path_factory.mktemp("scored") / "scored.tsv"
+    lines = ["sentence1\tsentence2\tscore"]
+    lines += [
+        f"{WORDS[i]} {WORDS[i + 1]}\t{WORDS[i]} {WORDS[i + i % 3]}\t{i % 3}" for i in range(24)
+    ]
+    place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return place
