@@ -64,7 +64,7 @@ def save_tiny_model(folder: Path, **options: Any) -> Path:
             max_position_embeddings=64,
         )
         BertModel(config).save_pretrained(folder / "bert")
-        BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+        BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
         transformer = Transformer(str(folder / "bert"), max_seq_length=32)
         modules = [transformer, Pooling(32, "mean"), Normalize()]
         model = SentenceTransformer(modules=modules, device="cpu", **options)

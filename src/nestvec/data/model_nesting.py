@@ -16,9 +16,10 @@ KEY = "nestvec"
 
 @dataclass(frozen=True)
 class TrainedNesting:
-    """widths: rising, the last being the model's own. layers: the most first where layers were
-    trained, each with the widths it was trained at: {layer: widths}; empty where only the whole
-    model was. temperatures: of the loss, in the order of its widths where it has one for each.
+    """What a model can be cut to.
+
+    widths: of the whole model, rising. layers: {layer: widths it was trained at}, empty where only
+    the whole model was trained. temperatures: of the loss, one a width where it has so many.
     """
 
     widths: tuple[int, ...]

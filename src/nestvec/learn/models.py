@@ -23,7 +23,7 @@ def trained_nesting(model: Any, recipe: Recipe) -> TrainedNesting:
     depth = len(stack)
     table = recipe.layers
     if table.kind == "pairs":
-        widths = tuple(sorted({width for _, width in table.pairs}))
+        widths = tuple(width for layer, width in table.pairs if layer == depth) or (dim,)
         layers: dict[int, tuple[int, ...]] = {layer: (width,) for layer, width in table.pairs}
     elif table.kind == "ese":
         assert table.width is not None
@@ -34,7 +34,7 @@ def trained_nesting(model: Any, recipe: Recipe) -> TrainedNesting:
         shallow = range(1, depth) if table.kind else ()
         layers = dict.fromkeys(shallow, widths)
     if layers:
-        layers[depth] = widths
+        layers.setdefault(depth, widths)
     loss = recipe.loss
     taus = loss.temperatures or ((loss.temperature,) if loss.kind == "info_nce" else ())
     return TrainedNesting(widths, layers, taus)

@@ -1,0 +1,246 @@
+"""Whole trainings of small models."""
+
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nestvec.data.model_nesting import read_nesting
+from nestvec.errors import UserError
+from nestvec.jobs.train import train
+
+PAIRS = {
+    "nesting": {"widths": [4, 16, 32]},
+    "train": {"batch": 8, "epochs": 2, "learning_rate": 1e-3, "log_every": 2, "warmup": 0},
+}
+
+
+def tables(model, place, **changes):
+    made = {"model": {"name": str(model)}, "data": {"train": str(place)}}
+    for part in (PAIRS, changes):
+        for name, table in part.items():
+            made[name] = {**made.get(name, {}), **table}
+    return made
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same(one, other, **tolerance):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], msg=name, **tolerance)
+
+
+def load(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(str(folder), device="cpu")
+
+
+def test_what_is_trained_is_an_ordinary_model_that_got_better(small_model, pair_file, tmp_path):
+    result = train(tables(small_model, pair_file, data={"dev": str(pair_file)}), tmp_path / "out")
+    assert result.steps == 12
+    assert result.widths == (4, 16, 32)
+    assert set(result.losses) == {"4", "16", "32", "total"}
+    assert result.losses["total"] == pytest.approx(
+        sum(result.losses[w] for w in ("4", "16", "32")), abs=1e-3
+    )
+    model = load(tmp_path / "out")
+    pairs = [json.loads(line) for line in pair_file.read_text().splitlines()]
+    left = model.encode([p["anchor"] for p in pairs], show_progress_bar=False)
+    assert left.shape == (48, 32)
+    np.testing.assert_allclose(np.linalg.norm(left, axis=1), 1, atol=1e-5)
+    assert result.quality[32]["nDCG@10"] > 0.8
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_the_folder_says_what_it_was_trained_for(small_model, pair_file, tmp_path):
+    train(tables(small_model, pair_file, train={"steps": 1}), tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["is_matryoshka"] is True
+    assert config["matryoshka_dimensions"] == [4, 16, 32]
+    assert not config.get("output_hidden_states")
+    nesting = read_nesting(tmp_path / "out")
+    assert nesting is not None
+    assert (nesting.widths, dict(nesting.layers), nesting.temperatures) == (
+        (4, 16, 32),
+        {},
+        (0.05,),
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Trained widths: 4, 16, 32 dimensions." in card
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": {"learned": True}, "nesting": {"learned": True}},
+        {"nesting": {"per_step": 2}, "train": {"mini_batch": 4}},
+        {"layers": {"kind": "two_d"}, "loss": {"schedule": "cosine", "last_temperature": 0.1}},
+    ],
+    ids=["plain", "learned", "sampled and cached", "layers and schedule"],
+)
+def test_a_run_that_was_killed_ends_with_the_same_weights(
+    changes, small_model, pair_file, tmp_path, monkeypatch
+):
+    changes = {**changes, "train": {**changes.get("train", {}), "save_every": 5}}
+    recipe = tables(small_model, pair_file, **changes)
+    train(recipe, tmp_path / "whole")
+
+    class KilledError(BaseException):
+        pass
+
+    from nestvec.learn import objective
+
+    through = objective.Objective.forward
+
+    def dies(self, *args, **kwargs):
+        if self.step == 8:
+            raise KilledError
+        return through(self, *args, **kwargs)
+
+    monkeypatch.setattr(objective.Objective, "forward", dies)
+    with pytest.raises(KilledError):
+        train(recipe, tmp_path / "killed")
+    monkeypatch.undo()
+    assert (tmp_path / "killed.partial" / "checkpoint-5").is_dir()
+    result = train(recipe, tmp_path / "killed")
+    assert result.steps == 12
+    assert_same(weights(tmp_path / "killed"), weights(tmp_path / "whole"), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": {"both_directions": True, "beta": 0.5}},
+        {"loss": {"kind": "temp_agg_mrl"}},
+        {"loss": {"kind": "temp_spec_mrl"}},
+        {"loss": {"kind": "temp_agg"}, "nesting": {"widths": []}},
+        {"layers": {"kind": "two_d"}},
+        {"layers": {"kind": "uniform"}},
+        {"layers": {"kind": "ese", "width": 8}, "nesting": {"widths": []}},
+        {"layers": {"kind": "pairs", "pairs": [[1, 8], [3, 32]]}, "nesting": {"widths": []}},
+    ],
+    ids=lambda c: "-".join(str(v.get("kind", "x")) for v in c.values()) or "plain",
+)
+def test_cached_trains_what_uncached_trains(changes, small_model, pair_file, tmp_path):
+    few = {"steps": 2, "batch": 16, "learning_rate": 1e-4}
+    train(tables(small_model, pair_file, **{**changes, "train": few}), tmp_path / "a")
+    cached = {**changes, "train": {**few, "mini_batch": 5}}
+    train(tables(small_model, pair_file, **cached), tmp_path / "b")
+    assert_same(weights(tmp_path / "b"), weights(tmp_path / "a"), rtol=1e-3, atol=1e-4)
+
+
+def test_layers_that_were_trained_are_said_and_cut(small_model, scored_file, tmp_path):
+    changes = {
+        "loss": {"kind": "cosent"},
+        "nesting": {"widths": []},
+        "layers": {"kind": "pairs", "pairs": [[1, 8], [3, 32]]},
+        "data": {"dev": str(scored_file), "dev_split": "any"},
+    }
+    result = train(tables(small_model, scored_file, **changes), tmp_path / "out")
+    assert dict(result.layers) == {1: (8,), 3: (32,)}
+    assert set(result.losses) == {"layer 1:8", "layer 3:32", "total"}
+    from nestvec.jobs.truncate import truncate
+
+    truncate(str(tmp_path / "out"), tmp_path / "cut", layers=1, dims=8)
+    assert load(tmp_path / "cut").encode("word1", show_progress_bar=False).shape == (8,)
+
+
+@pytest.mark.parametrize("head", ["separate", "tied"])
+def test_class_heads_are_saved_beside_the_model(head, small_model, label_file, tmp_path):
+    changes = {"loss": {"kind": "cross_entropy", "head": head}, "data": {"dev": str(label_file)}}
+    result = train(tables(small_model, label_file, **changes), tmp_path / "out")
+    assert set(result.quality[4]) == {"1-NN"}
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert labels == ["class0", "class1", "class2", "class3"]
+    heads = load_file(tmp_path / "out" / "heads.safetensors")
+    shapes = sorted(tuple(value.shape) for value in heads.values())
+    if head == "separate":
+        assert shapes == [(4,), (4,), (4,), (4, 4), (4, 16), (4, 32)]
+    else:
+        assert shapes == [(4,), (4, 32)]
+
+
+def test_masked_words_train_every_width(small_model, tmp_path):
+    sentences = [" ".join(f"word{10 * i + j}" for j in range(8)) for i in range(4)]
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": s}) + "\n" for s in sentences * 12))
+    changes = {
+        "loss": {"kind": "masked_words"},
+        "nesting": {"widths": [16, 32]},
+        "train": {"epochs": 20, "learning_rate": 1e-2, "batch": 16},
+    }
+    result = train(tables(small_model, texts, **changes), tmp_path / "out")
+    chance = np.log(45)
+    assert result.losses["32"] < chance - 1
+    assert result.losses["16"] < chance - 1
+
+
+def test_patience_stops_and_keeps_the_best(small_model, pair_file, tmp_path):
+    changes = {
+        "data": {"dev": str(pair_file)},
+        "train": {"learning_rate": 1e-9, "evaluate_every": 2, "patience": 2, "epochs": 10},
+    }
+    result = train(tables(small_model, pair_file, **changes), tmp_path / "out")
+    assert result.stopped
+    assert result.steps < 60
+
+
+def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
+    small_model, pair_file, label_file, scored_file, tmp_path, monkeypatch
+):
+    import nestvec.learn.trainer as trainer
+
+    monkeypatch.setattr(trainer, "load_trainable", lambda *a, **k: pytest.fail("loaded"))
+    out = tmp_path / "out"
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    one = tmp_path / "one.csv"
+    one.write_text("text,label\na,x\nb,x\n")
+    cases = [
+        (tables(small_model, tmp_path / "absent.jsonl"), "does not exist"),
+        (tables(small_model, empty), "no examples"),
+        (tables(small_model, label_file), "no column for 'anchor'"),
+        (tables(small_model, pair_file, loss={"kind": "cosent"}), "'score'"),
+        (tables(small_model, label_file, data={"columns": ["text", "lable"]}), "'lable'"),
+        (tables(small_model, one, loss={"kind": "cross_entropy"}), "one label only"),
+        (tables(small_model, pair_file, nesting={"widths": [8, 64]}), "end at the vectors' width"),
+        (
+            tables(
+                small_model,
+                pair_file,
+                nesting={"widths": []},
+                layers={"kind": "pairs", "pairs": [[9, 8]]},
+            ),
+            "3 layers and 32 dimensions",
+        ),
+        (tables(tmp_path / "nowhere", pair_file), "does not exist"),
+    ]
+    for recipe, said in cases:
+        with pytest.raises(UserError, match=said):
+            train(recipe, out)
+        assert not out.exists()
+        assert not (tmp_path / "out.partial").exists()
+    out.mkdir()
+    with pytest.raises(UserError, match="is there already"):
+        train(tables(small_model, pair_file), out)
+
+
+def test_another_recipe_does_not_go_on_with_an_unfinished_one(small_model, pair_file, tmp_path):
+    work = tmp_path / "out.partial"
+    work.mkdir()
+    (work / "recipe.json").write_text("{}")
+    with pytest.raises(UserError, match="unfinished training by another recipe"):
+        train(tables(small_model, pair_file), tmp_path / "out")
+    shutil.rmtree(work)
