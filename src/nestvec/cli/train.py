@@ -27,8 +27,11 @@ def command(recipe: str, out: str, settings: tuple[str, ...], as_json: bool) -> 
     the same command is given again. To train on several devices, start it by torchrun.
     """
     from nestvec.jobs.train import train
+    from nestvec.learn.launched import is_first
 
     result = train(recipe, out, settings=settings, progress=bars())
+    if not is_first():
+        return
     if as_json:
         print_json(result.to_json())
         return

@@ -17,6 +17,7 @@ from nestvec.data.model_files import ModelFiles, find_model
 from nestvec.data.model_nesting import read_depth, read_width
 from nestvec.errors import UserError
 from nestvec.jobs.machine import peak_rss_mb
+from nestvec.learn.launched import is_first
 from nestvec.learn.recipe import PAIR_LOSSES, Recipe, load_recipe, parse_recipe
 from nestvec.progress import Progress
 
@@ -69,7 +70,6 @@ def train(
     place = Path(out)
     files, examples, dev = check_training(plan, place)
 
-    from nestvec.learn.distributed import is_first
     from nestvec.learn.models import save_model, trained_nesting
     from nestvec.learn.objective import Objective
     from nestvec.learn.trainer import load_trainable, quiet_libraries, train_model

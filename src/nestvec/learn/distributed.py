@@ -13,11 +13,6 @@ def processes() -> int:
     return distributed.get_world_size() if _grouped() else 1
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
-    return not _grouped() or distributed.get_rank() == 0
-
-
 def unwrapped(model: Any) -> Any:
     """The model itself, out of what makes it distributed or compiled."""
     while hasattr(model, "module") or hasattr(model, "_orig_mod"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +32,8 @@ except ImportError:
 
 from nestvec.data.training import Examples
 from nestvec.learn.dev import DevMeasure
-from nestvec.learn.distributed import average_gradients, is_first, processes, unwrapped
+from nestvec.learn.distributed import average_gradients, processes, unwrapped
+from nestvec.learn.launched import is_first, world_size
 from nestvec.learn.objective import Objective
 from nestvec.learn.recipe import Recipe, TrainTable
 
@@ -91,7 +91,7 @@ def train_model(
     Runs as one process of several where torchrun or accelerate started it.
     """
     model = unwrapped(objective.model)
-    told = progress if progress is not None and _speaks() else quiet()
+    told = progress if progress is not None and is_first() else quiet()
     with quiet_libraries():
         trainer = _NestedTrainer(
             model=model,
@@ -206,7 +206,7 @@ def _callbacks(objective: Objective, train: TrainTable, progress: Progress) -> l
 def _arguments(
     train: TrainTable, workplace: Path, rows: int, has_dev: bool
 ) -> SentenceTransformerTrainingArguments:
-    per_epoch = max(1, -(-rows // (train.batch * max(1, _world()))))
+    per_epoch = max(1, -(-rows // (train.batch * world_size())))
     steps = train.steps or max(1, round(per_epoch * train.epochs))
     evaluate_every = train.evaluate_every or per_epoch
     keep_best = has_dev and train.patience is not None
@@ -282,14 +282,6 @@ def _last_checkpoint(workplace: Path) -> str | None:
     # the trainer's state is the last file of a checkpoint that is written
     whole = [place for place in found if (place / "trainer_state.json").is_file()]
     return str(whole[-1]) if whole else None
-
-
-def _world() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _speaks() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0 and is_first()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,66 @@
+"""Two processes train what one does with twice the batch."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nestvec.jobs.train import train
+
+RECIPE = """
+[model]
+name = {model}
+[data]
+train = {data}
+[nesting]
+widths = [8, 32]
+learned = {learned}
+[train]
+batch = {batch}
+steps = 3
+learning_rate = 1e-4
+warmup = 0
+{more}
+"""
+
+
+def recipe(folder, model, data, batch, *, learned=False, more=""):
+    place = folder / f"recipe-{batch}.toml"
+    values = {"model": json.dumps(str(model)), "data": json.dumps(str(data)), "batch": batch}
+    place.write_text(
+        RECIPE.format(**values, learned=str(learned).lower(), more=more), encoding="utf-8"
+    )
+    return place
+
+
+@pytest.mark.parametrize(
+    ("learned", "more"),
+    [
+        (False, ""),
+        pytest.param(True, "", marks=pytest.mark.slow),
+        pytest.param(False, "mini_batch = 3", marks=pytest.mark.slow),
+    ],
+    ids=["plain", "learned weights", "cached"],
+)
+def test_two_processes_are_one_with_twice_the_batch(
+    learned, more, small_model, pair_file, tmp_path
+):
+    train(
+        recipe(tmp_path, small_model, pair_file, 16, learned=learned, more=more), tmp_path / "one"
+    )
+    two = recipe(tmp_path, small_model, pair_file, 8, learned=learned, more=more)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
+    command += ["-m", "nestvec", "train", str(two), "--out", str(tmp_path / "two"), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["steps"] == 3
+    single = load_file(tmp_path / "one" / "model.safetensors")
+    for name, value in load_file(tmp_path / "two" / "model.safetensors").items():
+        torch.testing.assert_close(value, single[name], msg=name, rtol=1e-3, atol=2e-5)
