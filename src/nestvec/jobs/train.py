@@ -72,6 +72,7 @@ def train(
 
     from nestvec.learn.models import save_model, trained_nesting
     from nestvec.learn.objective import Objective
+    from nestvec.learn.rotation import rotate
     from nestvec.learn.trainer import load_trainable, quiet_libraries, train_model
 
     model = load_trainable(
@@ -80,6 +81,8 @@ def train(
         max_tokens=plan.model.max_tokens,
         remote_code=plan.model.trust_remote_code,
     )
+    if plan.model.rotate:
+        rotate(model, list(examples.columns.values())[1 if examples.shape == "pairs" else 0])
     labels = _labels(plan, examples)
     objective = Objective(model, plan, classes=len(labels or ()))
     workplace = place.with_name(place.name + ".partial")

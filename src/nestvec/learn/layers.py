@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestvec.errors import UserError
+from nestvec.learn.rotation import insert_before_unit_length
 
 _PROBE = "A short text."
 
@@ -155,7 +156,7 @@ def keep_dims(model: Any, dims: int) -> None:
     A selection of coordinates is put before a final normalization, so that what the model gives
     has unit length where it had it before. Raises UserError where the model is not that wide.
     """
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+    from sentence_transformers.sentence_transformer.modules import Dense
 
     dim = int(model.get_embedding_dimension())
     if not 1 <= dims <= dim:
@@ -165,13 +166,7 @@ def keep_dims(model: Any, dims: int) -> None:
     cut = Dense(dim, dims, bias=False, activation_function=nn.Identity())
     with torch.no_grad():
         cut.linear.weight.copy_(torch.eye(dims, dim))
-    cut.to(next(model.parameters()).device)
-    parts = list(model)
-    place = len(parts) - 1 if isinstance(parts[-1], Normalize) else len(parts)
-    for i in range(len(parts) - 1, place - 1, -1):
-        model._modules.pop(list(model._modules)[i])
-    for part in (cut, *parts[place:]):
-        model.append(part)
+    insert_before_unit_length(model, cut)
 
 
 def _turns(norm: nn.Module, raw: Tensor, wanted: Tensor) -> bool:

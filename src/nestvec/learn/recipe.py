@@ -27,11 +27,15 @@ HEADS = ("separate", "tied")
 
 @dataclass(frozen=True)
 class ModelTable:
-    """name: "minilm", a folder or a hub name. max_tokens: where texts are cut, else the model's."""
+    """name: "minilm", a folder or a hub name. max_tokens: where texts are cut, else the model's.
+
+    rotate: start from the model's vectors turned to their own axes, widest spread first.
+    """
 
     name: str = "minilm"
     max_tokens: int | None = None
     trust_remote_code: bool = False
+    rotate: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,198 @@
+"""MRL against what a plain model offers at every width: make study NAME=mrl DATA=folder.
+
+all-MiniLM-L6-v2 is fine-tuned on titles and abstracts of ACL papers up to 2022, by InfoNCE at full
+width (plain) or at seven widths (mrl; mrl-rotated starts from vectors turned to their own axes),
+and asked for papers of 2024 and, unseen, for SciFact's abstracts. Beside the plain model's prefixes
+stand random coordinates of it, PCA, SVD (both fitted on training abstracts), and FF: one model
+fine-tuned for one width. DATA has acl_abstracts and scifact in the BEIR layout (ACL Anthology;
+allenai/scifact). By default 4,000 pairs, 8,000 abstracts none of which was trained on, one seed
+for all arms and three for the headline; FULL=1 takes all pairs and abstracts and three seeds of
+all. Models and vectors are kept in --work; a rerun adds what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from studies.trained import (
+    F64,
+    Retrieval,
+    acl_task,
+    acl_training,
+    beir_task,
+    encoded,
+    machine,
+    trained,
+    values_at,
+    vectors_of,
+)
+
+from nestvec.choose import axes as kinds
+from nestvec.choose.axes import Axes
+from nestvec.measure.intervals import bootstrap_mean, non_inferior, paired_difference
+
+WIDTHS = (16, 32, 64, 96, 128, 256, 384)
+SINGLE = (16, 64)
+HEADLINE = ("plain", "mrl", "mrl-rotated")
+BASELINES = {"prefix": kinds.leading, "random": kinds.random, "pca": kinds.pca, "svd": kinds.svd}
+SETTINGS = {"batch": 64, "learning_rate": 5e-5, "bfloat16": True}
+
+
+def main() -> None:
+    """Train, measure and write mrl.json and mrl.md."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--split", default="test", help="of the ACL abstracts; dev for tuning")
+    parser.add_argument("--work", type=Path, default=Path(".study-work/mrl"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
+    options = parser.parse_args()
+    whole = os.environ.get("FULL") == "1"
+    began = time.perf_counter()
+    tasks = [acl_task(options.data, options.split, None if whole else 8_000)]
+    if options.split == "test":
+        tasks.append(beir_task(options.data, "scifact", "test"))
+    found: dict[str, dict[str, dict[int, list[F64]]]] = {task.name: {} for task in tasks}
+    for seed in options.seeds:
+        arms = HEADLINE if seed != options.seeds[0] and not whole else None
+        used = tasks if seed == options.seeds[0] or whole else tasks[:1]
+        for task in used:
+            for arm, values in measure_seed(task, seed, arms, whole, options).items():
+                by_width = found[task.name].setdefault(arm, {})
+                for width, value in values.items():
+                    by_width.setdefault(width, []).append(value)
+    result = {
+        "command": f"{'FULL=1 ' if whole else ''}make study NAME=mrl DATA=folder",
+        "machine": machine(),
+        "seeds": options.seeds,
+        "pairs": 38_705 if whole else 4_000,
+        "settings": SETTINGS,
+        "seconds": round(time.perf_counter() - began, 1),
+        "tasks": {task.name: summary(task, found[task.name]) for task in tasks},
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = options.out / ("mrl" if options.split == "test" else f"mrl-{options.split}")
+    stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(as_markdown(result))
+    print(as_markdown(result))
+
+
+def measure_seed(
+    task: Retrieval, seed: int, arms: tuple[str, ...] | None, whole: bool, options: Any
+) -> dict[str, dict[int, F64]]:
+    """{arm: {width: values of the queries}} of one seed; arms None for all of them."""
+    pairs = acl_training(options.data, 10**9 if whole else 4_000, seed, options.work)
+    found: dict[str, dict[int, F64]] = {}
+    plain = trained(f"plain-{seed}", recipe(pairs, (), seed), options.work)
+    queries, documents = vectors_of(plain, task, options.work)
+    sample = encoded(plain, positives(pairs)[:2_000], "fit", options.work, "document")
+    for name, fit in BASELINES.items():
+        axes = fit(sample, seed)
+        found["plain" if name == "prefix" else f"plain, {name}"] = values_at(
+            queries, documents, task.relevance, WIDTHS, axes
+        )
+    nested = {"mrl": False, "mrl-rotated": True}
+    for name, rotated in nested.items():
+        model = trained(f"{name}-{seed}", recipe(pairs, WIDTHS, seed, rotated), options.work)
+        found[name] = leading(model, task, WIDTHS, options.work)
+    if arms is None:
+        found["untrained"] = leading("minilm", task, WIDTHS, options.work)
+        ff = {}
+        for width in SINGLE:
+            model = trained(f"ff{width}-{seed}", recipe(pairs, (width,), seed), options.work)
+            ff |= leading(model, task, (width,), options.work)
+        found["ff"] = ff | {384: found["plain"][384]}
+    return found
+
+
+def leading(
+    model: str | Path, task: Retrieval, widths: tuple[int, ...], work: Path
+) -> dict[int, F64]:
+    """Values by a model's prefixes."""
+    queries, documents = vectors_of(model, task, work)
+    return values_at(queries, documents, task.relevance, widths, Axes())
+
+
+def recipe(
+    pairs: Path, widths: tuple[int, ...], seed: int, rotated: bool = False
+) -> dict[str, Any]:
+    """InfoNCE at these widths, at full width where there are none."""
+    return {
+        "model": {"name": "minilm", "rotate": rotated},
+        "data": {"train": str(pairs)},
+        "nesting": {"widths": list(widths)},
+        "train": {**SETTINGS, "seed": seed},
+    }
+
+
+def positives(pairs: Path) -> list[str]:
+    """The abstracts of a file of pairs."""
+    return [json.loads(line)["positive"] for line in pairs.read_text().splitlines()]
+
+
+def summary(task: Retrieval, found: dict[str, dict[int, list[F64]]]) -> dict[str, Any]:
+    """Values with intervals, and MRL's lead over the best baseline of the plain model."""
+    means = {
+        arm: {width: np.mean(runs, axis=0) for width, runs in by_width.items()}
+        for arm, by_width in found.items()
+    }
+    leads = {}
+    for arm in ("mrl", "mrl-rotated"):
+        leads[arm] = {}
+        for width in WIDTHS:
+            rivals = {a: v[width] for a, v in means.items() if a.startswith("plain")}
+            best = max(rivals, key=lambda name: rivals[name].mean())
+            lead = paired_difference(means[arm][width], rivals[best])
+            leads[arm][width] = {
+                "over": best,
+                **asdict(lead),
+                "non_inferior": non_inferior(lead),
+            }
+    return {
+        "documents": len(task.documents),
+        "queries": len(task.queries),
+        "seeds": {arm: len(by_width[max(by_width)]) for arm, by_width in found.items()},
+        "values": {
+            arm: {width: asdict(bootstrap_mean(v)) for width, v in by_width.items()}
+            for arm, by_width in means.items()
+        },
+        "leads": leads,
+    }
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """Arms down, widths across; below, the leads."""
+    lines = ["# MRL beside a plain model", "", f"{result['pairs']:,} training pairs. nDCG@10."]
+    for name, task in result["tasks"].items():
+        lines += ["", f"## {name}", ""]
+        lines.append(f"{task['documents']:,} documents, {task['queries']:,} queries.")
+        lines += ["", "| arm | seeds | " + " | ".join(map(str, WIDTHS)) + " |"]
+        lines.append("|---|---:|" + "---:|" * len(WIDTHS))
+        for arm, by_width in task["values"].items():
+            cells = [by_width.get(width) for width in WIDTHS]
+            shown = [
+                "" if c is None else f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]"
+                for c in cells
+            ]
+            lines.append(f"| {arm} | {task['seeds'][arm]} | " + " | ".join(shown) + " |")
+        lines += ["", "Lead over the plain model's best (paired, 95 %):", ""]
+        lines += ["| arm | " + " | ".join(map(str, WIDTHS)) + " |", "|---|" + "---|" * len(WIDTHS)]
+        for arm, leads in task["leads"].items():
+            shown = [
+                f"{x['value']:+.3f} [{x['low']:+.3f}, {x['high']:+.3f}] over {x['over']}"
+                for x in leads.values()
+            ]
+            lines.append(f"| {arm} | " + " | ".join(shown) + " |")
+    lines += ["", f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
