@@ -84,19 +84,21 @@ def vectors_of(model: str | Path, task: Retrieval, work: Path) -> tuple[F32, F32
 def values_at(
     queries: F32, documents: F32, relevance: Relevance, widths: Sequence[int], axes: Axes
 ) -> dict[int, F64]:
-    """{width: nDCG@10 of each query} along leading axes, at unit length; PCA keeps its mean."""
+    """{width: nDCG@10 of each query} along leading axes, at unit length; PCA by its reconstruction."""
     measure = Measure.parse("nDCG@10")
-    centre = 0 if axes.centre is None else axes.centre
-    turned_q, turned_d = axes.turn(queries - centre), axes.turn(documents - centre)
+    turned_q, turned_d = axes.turn(queries), axes.turn(documents)
     found = {}
     for width in widths:
-        q, d = directions(turned_q[:, :width]), directions(turned_d[:, :width])
+        q, d = turned_q[:, :width], directions(turned_d[:, :width])
+        if axes.centre is not None and axes.rotation is not None:
+            kept = axes.rotation[:, :width]
+            rebuilt = axes.centre + (documents - axes.centre) @ kept @ kept.T
+            q, d = queries, directions(rebuilt)
         parts = []
         for start in range(0, len(q), _BLOCK):
             part = relevance.take(slice(start, start + _BLOCK))
-            parts.append(
-                measure.values(ranks_of_relevant(q[start : start + _BLOCK] @ d.T, part), part)
-            )
+            ranks = ranks_of_relevant(q[start : start + _BLOCK] @ d.T, part)
+            parts.append(measure.values(ranks, part))
         found[width] = np.concatenate(parts)
     return found
 
