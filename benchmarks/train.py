@@ -129,9 +129,11 @@ def measure_ours(options: argparse.Namespace) -> dict[str, float]:
     from nestvec.learn.losses.lean import nested_info_nce
     from nestvec.nesting import Nesting
 
-    tensors, nesting = frozen(options), Nesting(WIDTHS)
+    queries, documents = frozen(options)
+    nesting, taus = Nesting(WIDTHS), (TEMPERATURE,)
     return timed(
-        lambda: nested_info_nce(*tensors, nesting, temperatures=(TEMPERATURE,)).total, tensors
+        lambda: nested_info_nce(queries, documents, nesting, temperatures=taus).total,
+        [queries, documents],
     )
 
 

@@ -104,7 +104,7 @@ def measure_seed(
         found[name] = leading(model, task, WIDTHS, options.work)
     if arms is None:
         found["untrained"] = leading("minilm", task, WIDTHS, options.work)
-        ff = {}
+        ff: dict[int, F64] = {}
         for width in SINGLE:
             model = trained(f"ff{width}-{seed}", recipe(pairs, (width,), seed), options.work)
             ff |= leading(model, task, (width,), options.work)
@@ -143,7 +143,7 @@ def summary(task: Retrieval, found: dict[str, dict[int, list[F64]]]) -> dict[str
         arm: {width: np.mean(runs, axis=0) for width, runs in by_width.items()}
         for arm, by_width in found.items()
     }
-    leads = {}
+    leads: dict[str, dict[int, Any]] = {}
     for arm in ("mrl", "mrl-rotated"):
         leads[arm] = {}
         for width in WIDTHS:

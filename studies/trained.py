@@ -84,7 +84,7 @@ def vectors_of(model: str | Path, task: Retrieval, work: Path) -> tuple[F32, F32
 def values_at(
     queries: F32, documents: F32, relevance: Relevance, widths: Sequence[int], axes: Axes
 ) -> dict[int, F64]:
-    """{width: nDCG@10 of each query} along leading axes, at unit length; PCA by its reconstruction."""
+    """{width: nDCG@10 of each query} along leading axes; PCA by its reconstruction."""
     measure = Measure.parse("nDCG@10")
     turned_q, turned_d = axes.turn(queries), axes.turn(documents)
     found = {}

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from nestvec.jobs.info import Info, info
     from nestvec.jobs.search import Answer, Opened
     from nestvec.jobs.search import open_collection as open
+    from nestvec.jobs.train import TrainResult, train
+    from nestvec.jobs.truncate import truncate
+    from nestvec.learn.classifier import NestedClassifier
     from nestvec.nesting import Nesting
     from nestvec.vectors import load_vectors, prefix, save_vectors
 
@@ -46,9 +49,11 @@ __all__ = [
     "Hit",
     "Info",
     "MissingExtra",
+    "NestedClassifier",
     "Nesting",
     "Opened",
     "Plan",
+    "TrainResult",
     "UserError",
     "build",
     "choose",
@@ -60,6 +65,8 @@ __all__ = [
     "open",
     "prefix",
     "save_vectors",
+    "train",
+    "truncate",
 ]
 
 #: public name -> module and the name there
@@ -72,9 +79,11 @@ _HOMES = {
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.collection", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),
+    "NestedClassifier": ("nestvec.learn.classifier", "NestedClassifier"),
     "Nesting": ("nestvec.nesting", "Nesting"),
     "Opened": ("nestvec.jobs.search", "Opened"),
     "Plan": ("nestvec.index.plan", "Plan"),
+    "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "build": ("nestvec.jobs.build", "build"),
     "embed": ("nestvec.jobs.embed", "embed"),
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
@@ -84,6 +93,8 @@ _HOMES = {
     "open": ("nestvec.jobs.search", "open_collection"),
     "prefix": ("nestvec.vectors", "prefix"),
     "save_vectors": ("nestvec.vectors", "save_vectors"),
+    "train": ("nestvec.jobs.train", "train"),
+    "truncate": ("nestvec.jobs.truncate", "truncate"),
 }
 
 

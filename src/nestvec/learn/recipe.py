@@ -111,9 +111,11 @@ class TrainTable:
     """How the model is trained; epochs, or steps where given.
 
     batch: examples a step on each device; mini_batch: examples encoded at a time, by gradient
-    caching. learning_rate, warmup (share of the steps), weight_decay, seed. bfloat16: compute in
-    it. evaluate_every, save_every: steps, None for each epoch's end. patience: stop after so many
-    evaluations without a better mean over widths. report_to: of the trainer, such as tensorboard.
+    caching. learning_rate: of the model; own_learning_rate: of what the loss trains itself (class
+    heads, weights of widths, a temperature), which starts from nothing. warmup (share of the
+    steps), weight_decay, seed. bfloat16: compute in it. evaluate_every, save_every: steps, None for
+    each epoch's end. patience: stop after so many evaluations without a better mean over widths.
+    report_to: of the trainer, such as tensorboard.
     """
 
     epochs: float = 1.0
@@ -121,6 +123,7 @@ class TrainTable:
     batch: int = 128
     mini_batch: int | None = None
     learning_rate: float = 2e-5
+    own_learning_rate: float = 1e-2
     warmup: float = 0.1
     weight_decay: float = 0.0
     seed: int = 0
@@ -308,6 +311,7 @@ def _ranges(recipe: Recipe) -> list[str]:
         "train.batch": train.batch,
         "train.mini_batch": train.mini_batch,
         "train.learning_rate": train.learning_rate,
+        "train.own_learning_rate": train.own_learning_rate,
         "train.evaluate_every": train.evaluate_every,
         "train.save_every": train.save_every,
         "train.patience": train.patience,

@@ -41,6 +41,7 @@ __all__ = ["Trained", "load_trainable", "quiet_libraries", "train_model"]
 
 _OBJECTIVE = "objective.safetensors"
 _PREFIX = "loss_"
+_OWN = r"^(?!model\.)"
 _MEAN = "eval_dev_mean"
 
 
@@ -68,7 +69,6 @@ def load_trainable(name: str, location: str, *, max_tokens: int | None, remote_c
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"the model {name!r} cannot be loaded: {reason}.") from None
-    model.model_card_data.generate_widget_examples = False
     if max_tokens is not None:
         model.max_seq_length = max_tokens
     return model
@@ -92,10 +92,18 @@ def train_model(
     """
     model = unwrapped(objective.model)
     told = progress if progress is not None and is_first() else quiet()
+    # a card with examples already is not given some of the training data
+    model.model_card_data.widget = [{}]
     with quiet_libraries():
         trainer = _NestedTrainer(
             model=model,
-            args=_arguments(recipe.train, workplace, len(examples), dev is not None),
+            args=_arguments(
+                recipe.train,
+                workplace,
+                len(examples),
+                has_dev=dev is not None,
+                own=bool(objective.own_state()),
+            ),
             train_dataset=_dataset(examples, labels),
             loss=objective,
             evaluator=None if dev is None else _measure(dev, objective),
@@ -104,6 +112,7 @@ def train_model(
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_checkpoint(workplace))
     told.finish()
+    model.model_card_data.widget = []
     losses, history = _read_log(trainer.state.log_history)
     stopped = trainer.state.global_step < trainer.state.max_steps
     if objective.layers is not None:
@@ -204,7 +213,7 @@ def _callbacks(objective: Objective, train: TrainTable, progress: Progress) -> l
 
 
 def _arguments(
-    train: TrainTable, workplace: Path, rows: int, has_dev: bool
+    train: TrainTable, workplace: Path, rows: int, *, has_dev: bool, own: bool
 ) -> SentenceTransformerTrainingArguments:
     per_epoch = max(1, -(-rows // (train.batch * world_size())))
     steps = train.steps or max(1, round(per_epoch * train.epochs))
@@ -217,6 +226,7 @@ def _arguments(
         max_steps=steps,
         per_device_train_batch_size=train.batch,
         learning_rate=train.learning_rate,
+        learning_rate_mapping={_OWN: train.own_learning_rate} if own else {},
         warmup_steps=round(train.warmup * steps),
         weight_decay=train.weight_decay,
         seed=train.seed,
