@@ -225,9 +225,9 @@ def recipe_of(widths: tuple[int, ...], mini_batch: int | None) -> Any:
 def load(options: argparse.Namespace) -> Any:
     """all-MiniLM-L6-v2, ready to train."""
     from nestvec.data.model_files import find_model
-    from nestvec.learn.trainer import load_trainable
+    from nestvec.learn.sentence_model import load_model
 
-    model = load_trainable(
+    model = load_model(
         "minilm", find_model("minilm").location, max_tokens=options.tokens, remote_code=False
     )
     return model.to("cpu").train()

@@ -19,17 +19,23 @@ SHAPELESS_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "m
 SEAMS: dict[str, tuple[str, ...]] = {
     "torch": ("data/encoder_*.py", "learn/*.py"),
     "transformers": ("data/encoder_*.py", "learn/*.py"),
-    "sentence_transformers": ("data/encoder_sentence_transformers.py", "learn/trainer*.py"),
+    "sentence_transformers": (
+        "data/encoder_sentence_transformers.py",
+        "learn/sentence_model.py",
+        "learn/trainer.py",
+    ),
+    "datasets": ("data/training.py", "learn/trainer.py"),
+    "accelerate": ("learn/trainer.py",),
     "numba": ("codec/kernels.py", "index/kernels*.py"),
     "llvmlite": ("codec/kernels.py", "index/kernels*.py"),
     "lance": ("index/store.py",),
     "pyarrow": ("tables.py", "index/store.py"),
     "faiss": ("bridge/faiss.py",),
-    "safetensors": ("codec/*.py",),
+    "safetensors": ("codec/*.py", "learn/models.py", "learn/trainer.py"),
     "click": ("cli/*.py",),
     "rich": ("cli/*.py",),
     "scipy": (),
-    "sklearn": (),
+    "sklearn": ("learn/classifier.py",),
     "pandas": (),
 }
 

@@ -200,9 +200,9 @@ def test_patience_stops_and_keeps_the_best(small_model, pair_file, tmp_path):
 def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
     small_model, pair_file, label_file, scored_file, tmp_path, monkeypatch
 ):
-    import nestvec.learn.trainer as trainer
+    import nestvec.learn.sentence_model as sentence_model
 
-    monkeypatch.setattr(trainer, "load_trainable", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(sentence_model, "load_model", lambda *a, **k: pytest.fail("loaded"))
     out = tmp_path / "out"
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from nestvec.data.training import Examples, Shape
 
 _RECIPE = "recipe.json"
-_LABELS = "labels.json"
-_HEADS = "heads.safetensors"
 
 
 @dataclass(frozen=True)
@@ -70,17 +68,19 @@ def train(
     place = Path(out)
     files, examples, dev = check_training(plan, place)
 
-    from nestvec.learn.models import save_model, trained_nesting
+    from nestvec.learn.models import save_heads, save_model, trained_nesting
     from nestvec.learn.objective import Objective
     from nestvec.learn.rotation import rotate
-    from nestvec.learn.trainer import load_trainable, quiet_libraries, train_model
+    from nestvec.learn.sentence_model import load_model
+    from nestvec.learn.trainer import quiet_libraries, train_model
 
-    model = load_trainable(
-        plan.model.name,
-        files.location,
-        max_tokens=plan.model.max_tokens,
-        remote_code=plan.model.trust_remote_code,
-    )
+    with quiet_libraries():
+        model = load_model(
+            plan.model.name,
+            files.location,
+            max_tokens=plan.model.max_tokens,
+            remote_code=plan.model.trust_remote_code,
+        )
     if plan.model.rotate:
         rotate(model, list(examples.columns.values())[1 if examples.shape == "pairs" else 0])
     labels = _labels(plan, examples)
@@ -98,8 +98,8 @@ def train(
         with quiet_libraries():
             save_model(model, finished, nesting, recipe=plan, quality=quality)
         (finished / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
-        if labels is not None:
-            _save_heads(objective, finished, labels)
+        if objective.heads is not None:
+            save_heads(objective.heads, list(labels or ()), finished)
         os.replace(finished, place)
         shutil.rmtree(workplace)
     return TrainResult(
@@ -199,14 +199,6 @@ def _labels(recipe: Recipe, examples: Examples) -> dict[str, int] | None:
         return None
     found = sorted(set(list(examples.columns.values())[1]))
     return {label: number for number, label in enumerate(found)}
-
-
-def _save_heads(objective: Any, folder: Path, labels: Mapping[str, int]) -> None:
-    from safetensors.torch import save_file
-
-    heads = objective.heads.state_dict()
-    save_file({name: value.contiguous() for name, value in heads.items()}, folder / _HEADS)
-    (folder / _LABELS).write_text(json.dumps(list(labels), ensure_ascii=False), encoding="utf-8")
 
 
 def _quality(history: tuple[Mapping[str, float], ...]) -> dict[int, dict[str, float]]:

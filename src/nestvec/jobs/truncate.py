@@ -62,9 +62,11 @@ def truncate(
 
     from nestvec.learn.layers import encoder_of, stack_of
     from nestvec.learn.models import save_model, truncate_model
-    from nestvec.learn.trainer import load_trainable, quiet_libraries
+    from nestvec.learn.sentence_model import load_model
+    from nestvec.learn.trainer import quiet_libraries
 
-    loaded = load_trainable(model, files.location, max_tokens=None, remote_code=trust_remote_code)
+    with quiet_libraries():
+        loaded = load_model(model, files.location, max_tokens=None, remote_code=trust_remote_code)
     before = sum(parameter.numel() for parameter in loaded.parameters())
     left = truncate_model(loaded, nesting, layers=layers, dims=dims)
     with quiet_libraries():

@@ -16,14 +16,15 @@ from nestvec.data.training import Examples
 from nestvec.errors import MissingExtra, UserError
 from nestvec.learn.objective import Objective
 from nestvec.learn.recipe import parse_recipe
-from nestvec.learn.trainer import load_trainable, train_model
+from nestvec.learn.sentence_model import load_model
+from nestvec.learn.trainer import quiet_libraries, train_model
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets, unique_labels
     from sklearn.utils.validation import check_is_fitted
 except ImportError:
-    raise MissingExtra("a scikit-learn estimator", "text") from None
+    raise MissingExtra("a scikit-learn estimator", "train") from None
 
 
 class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -103,9 +104,10 @@ class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         files = find_model(self.model)
         torch.manual_seed(self.random_state)
-        model = load_trainable(
-            self.model, files.location, max_tokens=self.max_tokens, remote_code=False
-        )
+        with quiet_libraries():
+            model = load_model(
+                self.model, files.location, max_tokens=self.max_tokens, remote_code=False
+            )
         objective = Objective(model, recipe, classes=len(classes))
         names = [str(label) for label in labels]
         numbers = {str(label): number for number, label in enumerate(classes)}

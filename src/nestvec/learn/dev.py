@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers.base.evaluation import BaseEvaluator
 
 from nestvec.data.training import Examples
 from nestvec.measure.clusters import correct
@@ -21,32 +20,19 @@ _MEASURES = {"pairs": "nDCG@10", "scored": "spearman", "labelled": "1-NN"}
 _MEASURE = Measure.parse("nDCG@10")
 
 
-class DevMeasure(BaseEvaluator):  # type: ignore[misc]
-    """What sentence-transformers calls an evaluator: a model in, figures out.
+class DevMeasure:
+    """The quality of a model at every width.
 
     Pairs: nDCG@10 of each anchor's positives among all of the dev data's. Scored pairs:
     Spearman's correlation of cosines with scores. Labelled texts: accuracy of the nearest other
-    text's label. The figures are named "dev_nDCG@10_64" and so on, and "dev_mean" over the widths.
+    text's label.
     """
 
     def __init__(self, dev: Examples, widths: Sequence[int], *, batch: int = 64) -> None:
-        super().__init__()
         self.widths = tuple(widths)
-        self.primary_metric = "dev_mean"
-        self.greater_is_better = True
-        self.name = "dev"
         self.measure = _MEASURES[dev.shape]
         self._dev = dev
         self._batch = batch
-
-    def __call__(
-        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
-    ) -> dict[str, float]:
-        """The figures of a model."""
-        values = self.by_width(model)
-        figures = {f"{self.measure}_{width}": value for width, value in values.items()}
-        named = {"mean": float(np.mean(list(values.values()))), **figures}
-        return {f"{self.name}_{figure}": value for figure, value in named.items()}
 
     def by_width(self, model: Any) -> dict[int, float]:
         """{width: value} of a model."""

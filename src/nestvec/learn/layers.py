@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestvec.errors import UserError
-from nestvec.learn.rotation import insert_before_unit_length
+from nestvec.learn.sentence_model import add_matrix
 
 _PROBE = "A short text."
 
@@ -156,17 +156,12 @@ def keep_dims(model: Any, dims: int) -> None:
     A selection of coordinates is put before a final normalization, so that what the model gives
     has unit length where it had it before. Raises UserError where the model is not that wide.
     """
-    from sentence_transformers.sentence_transformer.modules import Dense
-
     dim = int(model.get_embedding_dimension())
     if not 1 <= dims <= dim:
         raise UserError(f"the model has {dim} dimensions; got {dims}; keep 1 to {dim}.")
     if dims == dim:
         return
-    cut = Dense(dim, dims, bias=False, activation_function=nn.Identity())
-    with torch.no_grad():
-        cut.linear.weight.copy_(torch.eye(dims, dim))
-    insert_before_unit_length(model, cut)
+    add_matrix(model, torch.eye(dims, dim))
 
 
 def _turns(norm: nn.Module, raw: Tensor, wanted: Tensor) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
 
 from nestvec.data.model_nesting import TrainedNesting
 from nestvec.learn.layers import encoder_of, keep_dims, keep_layers, stack_of
@@ -63,6 +67,14 @@ def save_model(
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     card.write_text(text + _card_section(nesting, recipe, quality or {}), encoding="utf-8")
     os.replace(partial, out)
+
+
+def save_heads(heads: nn.Module, labels: Sequence[str], folder: Path) -> None:
+    """Write class heads and the labels of their classes beside a model."""
+    state = {name: value.contiguous() for name, value in heads.state_dict().items()}
+    save_file(state, folder / "heads.safetensors")
+    text = json.dumps(list(labels), ensure_ascii=False)
+    (folder / "labels.json").write_text(text, encoding="utf-8")
 
 
 def truncate_model(

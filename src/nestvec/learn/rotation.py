@@ -5,25 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from nestvec.errors import UserError
+from nestvec.learn.sentence_model import add_matrix
 
 SAMPLE = 5_000
-
-
-def insert_before_unit_length(model: Any, part: nn.Module) -> None:
-    """Put a part at the end of a sentence-transformers model, before a final normalization."""
-    from sentence_transformers.sentence_transformer.modules import Normalize
-
-    part.to(next(model.parameters()).device)
-    last = len(model) - 1
-    if isinstance(model[last], Normalize):
-        unit = model._modules.pop(list(model._modules)[last])
-        model.append(part)
-        model.append(unit)
-    else:
-        model.append(part)
 
 
 def rotate(model: Any, texts: list[str], *, batch: int = 64) -> None:
@@ -35,8 +21,6 @@ def rotate(model: Any, texts: list[str], *, batch: int = 64) -> None:
     rest. texts: of which the first 5,000 are encoded. Raises UserError where they are fewer than
     the model's dimensions.
     """
-    from sentence_transformers.sentence_transformer.modules import Dense
-
     dim = int(model.get_embedding_dimension())
     sample = texts[:SAMPLE]
     if len(sample) < dim:
@@ -49,7 +33,4 @@ def rotate(model: Any, texts: list[str], *, batch: int = 64) -> None:
     )
     rows = vectors.double().cpu()
     _, axes = torch.linalg.eigh(rows.T @ rows)
-    turn = Dense(dim, dim, bias=False, activation_function=nn.Identity())
-    with torch.no_grad():
-        turn.linear.weight.copy_(axes.flip(1).T.float())
-    insert_before_unit_length(model, turn)
+    add_matrix(model, axes.flip(1).T.float())

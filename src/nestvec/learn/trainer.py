@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nestvec.errors import MissingExtra, UserError
+from nestvec.errors import MissingExtra
 from nestvec.progress import Progress, quiet
 
 try:
@@ -21,6 +21,7 @@ try:
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
+    from sentence_transformers.base.evaluation import BaseEvaluator
     from transformers import EarlyStoppingCallback, TrainerCallback
 except ImportError:
     raise MissingExtra("training a model", "train") from None
@@ -36,8 +37,6 @@ from nestvec.learn.distributed import average_gradients, processes, unwrapped
 from nestvec.learn.launched import is_first, world_size
 from nestvec.learn.objective import Objective
 from nestvec.learn.recipe import Recipe, TrainTable
-
-__all__ = ["Trained", "load_trainable", "quiet_libraries", "train_model"]
 
 _OBJECTIVE = "objective.safetensors"
 _PREFIX = "loss_"
@@ -57,21 +56,6 @@ class Trained:
     losses: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     stopped: bool = False
-
-
-def load_trainable(name: str, location: str, *, max_tokens: int | None, remote_code: bool) -> Any:
-    """A sentence-transformers model with its weights, to be trained; UserError if it cannot."""
-    from sentence_transformers import SentenceTransformer
-
-    with quiet_libraries():
-        try:
-            model = SentenceTransformer(location, trust_remote_code=remote_code)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"the model {name!r} cannot be loaded: {reason}.") from None
-    if max_tokens is not None:
-        model.max_seq_length = max_tokens
-    return model
 
 
 def train_model(
@@ -106,7 +90,7 @@ def train_model(
             ),
             train_dataset=_dataset(examples, labels),
             loss=objective,
-            evaluator=None if dev is None else _measure(dev, objective),
+            evaluator=None if dev is None else _Evaluator(_measure(dev, objective)),
             callbacks=_callbacks(objective, recipe.train, told),
         )
         trainer.remove_callback(transformers.PrinterCallback)
@@ -168,6 +152,24 @@ class _NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         place = Path(folder) / _OBJECTIVE
         if place.is_file():
             self.loss.load_state_dict(load_file(place), strict=False)
+
+
+class _Evaluator(BaseEvaluator):  # type: ignore[misc]
+    """A DevMeasure as the trainer calls it; figures are "dev_nDCG@10_64" and "dev_mean"."""
+
+    def __init__(self, measure: DevMeasure) -> None:
+        super().__init__()
+        self.measure = measure
+        self.name = "dev"
+        self.primary_metric = "dev_mean"
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The figures of a model."""
+        values = self.measure.by_width(model)
+        figures = {f"dev_{self.measure.measure}_{width}": v for width, v in values.items()}
+        return {"dev_mean": sum(values.values()) / len(values), **figures}
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]

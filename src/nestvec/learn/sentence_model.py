@@ -1,0 +1,51 @@
+"""Sentence-transformers models as this room needs them: loaded to be trained, and given parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nestvec.errors import MissingExtra, UserError
+
+try:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+except ImportError:
+    raise MissingExtra("training a model", "train") from None
+
+
+def load_model(name: str, location: str, *, max_tokens: int | None, remote_code: bool) -> Any:
+    """A sentence-transformers model with its weights, to be trained.
+
+    name: what the user called it; max_tokens: where texts are cut, None for the model's own.
+    Raises UserError where it cannot be loaded.
+    """
+    try:
+        model = SentenceTransformer(location, trust_remote_code=remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the model {name!r} cannot be loaded: {reason}.") from None
+    if max_tokens is not None:
+        model.max_seq_length = max_tokens
+    return model
+
+
+def add_matrix(model: Any, matrix: Tensor) -> None:
+    """Multiply a model's embeddings by matrix (out, in), in place, as a part that is saved with it.
+
+    It comes before a final normalization, so unit lengths stay unit lengths.
+    """
+    out, dim = matrix.shape
+    part = Dense(dim, out, bias=False, activation_function=nn.Identity())
+    with torch.no_grad():
+        part.linear.weight.copy_(matrix)
+    part.to(next(model.parameters()).device)
+    last = len(model) - 1
+    if isinstance(model[last], Normalize):
+        unit = model._modules.pop(list(model._modules)[last])
+        model.append(part)
+        model.append(unit)
+    else:
+        model.append(part)
