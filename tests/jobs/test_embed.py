@@ -27,3 +27,24 @@ def test_vectors_are_not_embedded_and_nothing_is_overwritten(vectors_file, corpu
         nv.embed(corpus, vectors_file)
     with pytest.raises(nv.UserError, match="vector file ends in"):
         nv.embed(corpus, tmp_path / "v.txt")
+
+
+def test_widths_below_those_a_model_was_trained_for_are_refused(tmp_path):
+    from nestvec.jobs.encoders import check_encoder, width_notes
+    from nestvec.jobs.settings import EmbedSettings
+
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"matryoshka_dimensions": [64, 32, 128]}')
+    asked = {"model": str(model)}
+    with pytest.raises(
+        nv.UserError, match=r"for 16 dimensions \(it was for: 32, 64, 128\).*--any-dim"
+    ):
+        check_encoder(EmbedSettings(dimensions=16, **asked))
+    assert (
+        "not trained for 16"
+        in width_notes(EmbedSettings(dimensions=16, any_dimensions=True, **asked))[0]
+    )
+    assert "lie between" in width_notes(EmbedSettings(dimensions=48, **asked))[0]
+    assert width_notes(EmbedSettings(dimensions=64, **asked)) == ()
+    assert width_notes(EmbedSettings(**asked)) == ()

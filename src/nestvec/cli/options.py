@@ -80,6 +80,11 @@ def model_options(function: F) -> F:
             "--dimensions", type=int, metavar="N", help="How many to ask the API or model for."
         ),
         click.option(
+            "--any-dimensions",
+            is_flag=True,
+            help="Fewer than the model was trained for, too.",
+        ),
+        click.option(
             "--device",
             metavar="NAME",
             default=default(EmbedSettings, "device"),

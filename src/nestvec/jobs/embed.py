@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from nestvec.jobs.checks import check_embed
-from nestvec.jobs.encoders import make_encoder
+from nestvec.jobs.encoders import make_encoder, width_notes
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.material import BLOCK_ROWS, truncation
 from nestvec.jobs.settings import EmbedOptions, EmbedSettings
@@ -96,7 +96,7 @@ def embed_with(
         time.monotonic() - begun,
         peak_rss_mb(),
         str(place),
-        truncation(truncated, items, encoder),
+        (*width_notes(settings), *truncation(truncated, items, encoder)),
     )
 
 

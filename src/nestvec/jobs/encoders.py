@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.errors import UserError
@@ -15,16 +16,39 @@ if TYPE_CHECKING:
 def check_encoder(settings: EmbedSettings) -> None:
     """Raise UserError where the model cannot be had; imports no torch."""
     from nestvec.data.encoder import DEVICES
-    from nestvec.data.model_files import find_model
 
     if settings.device not in DEVICES:
         raise UserError(f"device must be one of {', '.join(DEVICES)}; got {settings.device!r}.")
     if settings.dimensions is not None and settings.dimensions < 1:
         raise UserError(f"dimensions must be at least 1; got {settings.dimensions}.")
     if settings.api is None:
-        find_model(settings.model)
+        width_notes(settings)
     else:
         make_encoder(settings)
+
+
+def width_notes(settings: EmbedSettings) -> tuple[str, ...]:
+    """What to say of the dimensions that are asked of a model which knows what it was trained for.
+
+    Raises UserError where they are fewer than its narrowest width, or the model cannot be had.
+    """
+    from nestvec.data.model_files import find_model
+    from nestvec.data.model_nesting import check_cut, read_nesting
+
+    if settings.api is not None:
+        return ()
+    files = find_model(settings.model)
+    trained = None if files.downloads else read_nesting(Path(files.location))
+    if trained is None or settings.dimensions is None:
+        return ()
+    return tuple(
+        check_cut(
+            trained,
+            dims=settings.dimensions,
+            force=settings.any_dimensions,
+            remedy="--any-dimensions",
+        )
+    )
 
 
 def make_encoder(settings: EmbedSettings) -> Encoder:

@@ -15,7 +15,7 @@ from nestvec.data.source import Source
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.jobs.asking import ask_collection, ask_texts, ask_vectors
-from nestvec.jobs.encoders import make_encoder
+from nestvec.jobs.encoders import make_encoder, width_notes
 from nestvec.jobs.questions import Questions, hold_out
 from nestvec.jobs.settings import EvaluateSettings
 from nestvec.progress import Progress
@@ -120,6 +120,7 @@ def _gather_texts(
         (
             *_empty_rows(source),
             *asking.notes,
+            *width_notes(settings),
             *truncation(encoded.truncated, source.tally.rows, encoder),
         ),
         encoder.name,

@@ -47,8 +47,8 @@ class EmbedSettings(ReadSettings):
 
     model: "minilm", a sentence-transformers name or folder, or a name the API knows.
     query_prompt, doc_prompt: put before each text; None takes the model's own.
-    api: the address of an OpenAI-compatible server; dimensions: what to ask it for.
-    device: "auto", or a torch device.
+    api: the address of an OpenAI-compatible server; dimensions: what to ask it, or the model, for;
+    any_dimensions: fewer than the model was trained for, too. device: "auto", or a torch device.
     """
 
     model: str = "minilm"
@@ -57,6 +57,7 @@ class EmbedSettings(ReadSettings):
     trust_remote_code: bool = False
     api: str | None = None
     dimensions: int | None = None
+    any_dimensions: bool = False
     device: str = "auto"
 
 
@@ -154,6 +155,7 @@ class EmbedOptions(ReadOptions, total=False):
     trust_remote_code: bool
     api: str | None
     dimensions: int | None
+    any_dimensions: bool
     device: str
 
 
