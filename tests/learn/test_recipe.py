@@ -17,7 +17,8 @@ def test_every_fault_is_told_at_once():
         train={"batch": "many"},
         lose={},
     )
-    assert "has 4 faults" in said
+    assert "has 5 faults" in said
+    assert "data.train must name" in said
     assert "did you mean train?" in said
     assert "loss.kind must be a string, got 3" in said
     assert "train.batch must be a whole number, got 'many'" in said

@@ -195,8 +195,7 @@ def parse_recipe(
     for name, kind in _TABLES.items():
         made[name] = _table(name, kind, tables.get(name, {}), found)
     recipe = Recipe(**made)
-    if not found:
-        found.extend(_contradictions(recipe))
+    found.extend(_contradictions(recipe))
     if found:
         listed = "; ".join(found)
         count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
