@@ -19,11 +19,6 @@ _FEW_LOOK_UPS = 4_000_000
 # On ACL abstracts 1.1 gave .369 .500 at 4 and 8 bytes, 1.25 .357 .492, the best entry alone
 # .330 .476 (nDCG@10, dev queries, mean of two and of three seeds).
 _ENTRIES_A_ROW = 4
-# Codewords of 2 bits are rounded so far that a thorough k-means is wasted on them: on SciFact's
-# training queries this takes a quarter of the time and loses nothing. With 8 bits stopping early,
-# at .03, cost .004 to .008 on ACL abstracts.
-_ENTRIES_A_ROW_AT_2_BITS = 2
-_SETTLED_AT_2_BITS = 0.1
 _NEAR = 1.1
 _MOST_RESIDUALS = 65_536
 
@@ -63,8 +58,7 @@ class Ladder:
         """Fit codebook after codebook on what the beam's entries leave, not on the best alone.
 
         The best entry of every row counts. Of the others whose squared error is within a tenth of
-        its, so many are drawn that there are at most four a row (two, where codewords have 2 bits)
-        and 65,536 in all. Far entries
+        its, so many are drawn that there are at most four a row and 65,536 in all. Far entries
         would teach codewords to jump between clusters, and cuts in between would be worse than
         the cut before them.
         """
@@ -75,16 +69,13 @@ class Ladder:
         self.scales = np.zeros((self.depth, self.codewords), np.float32)
         self.codebooks = np.zeros((self.depth, self.codewords, d), np.float32)
         self._runs = None
-        coarse = self.precision == 2
-        entries = _ENTRIES_A_ROW_AT_2_BITS if coarse else _ENTRIES_A_ROW
-        settled = _SETTLED_AT_2_BITS if coarse else 0.0
         here = residuals
         for first, last in self._run_bounds(d):
             beams = _Beams(here, self.beam, last - first)
             for level in range(last - first):
                 seed = fitting.seed * 1009 + first + level
-                rest = beams.residuals(here, self.codebooks[first : first + level], entries, seed)
-                centers = progressive_kmeans(rest, self.codewords, seed=seed, settled=settled)
+                rest = beams.residuals(here, self.codebooks[first : first + level], seed)
+                centers = progressive_kmeans(rest, self.codewords, seed=seed)
                 words, scales = round_codewords(centers, self.precision)
                 self.words[first + level], self.scales[first + level] = words, scales
                 self.codebooks[first + level] = words * scales[:, None]
@@ -226,11 +217,8 @@ class _Beams:
         self.errors[:, 0] = np.einsum("nd,nd->n", rows, rows)
         self.sums = np.zeros((n, beam), np.float32)
 
-    def residuals(self, rows: F32, codebooks: F32, entries: int, seed: int) -> F32:
-        """What codebooks (level, K, d) leave: of every row's best entry, and of near ones.
-
-        At most so many entries a row, on the average.
-        """
+    def residuals(self, rows: F32, codebooks: F32, seed: int) -> F32:
+        """What codebooks (level, K, d) leave: by every row's best entry, and by near ones."""
         level = len(codebooks)
         errors = self.errors[:, : self.alive]
         every, best = np.arange(len(rows)), errors.argmin(axis=1)
@@ -238,7 +226,7 @@ class _Beams:
         near = errors <= _NEAR * least[:, None] + np.float32(1e-12)
         near[every, best] = False
         row, entry = np.nonzero(near)
-        room = max(min(len(rows) * entries, _MOST_RESIDUALS) - len(rows), 0)
+        room = max(min(len(rows) * _ENTRIES_A_ROW, _MOST_RESIDUALS) - len(rows), 0)
         if len(row) > room:
             picks = np.sort(np.random.default_rng(seed).permutation(len(row))[:room])
             row, entry = row[picks], entry[picks]
