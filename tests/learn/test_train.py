@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from nestvec.data.model_nesting import read_nesting
+from nestvec.data.training import read_examples
 from nestvec.errors import UserError
 from nestvec.jobs.train import train
+from nestvec.learn.dev import DevMeasure
 
 PAIRS = {
     "nesting": {"widths": [4, 16, 32]},
@@ -58,7 +60,7 @@ def test_what_is_trained_is_an_ordinary_model_that_got_better(small_model, pair_
     left = model.encode([p["anchor"] for p in pairs], show_progress_bar=False)
     assert left.shape == (48, 32)
     np.testing.assert_allclose(np.linalg.norm(left, axis=1), 1, atol=1e-5)
-    assert result.quality[32]["nDCG@10"] > 0.8
+    assert result.quality["32"]["nDCG@10"] > 0.8
     assert not (tmp_path / "out.partial").exists()
 
 
@@ -151,17 +153,23 @@ def test_layers_that_were_trained_are_said_and_cut(small_model, scored_file, tmp
     result = train(tables(small_model, scored_file, **changes), tmp_path / "out")
     assert dict(result.layers) == {1: (8,), 3: (32,)}
     assert set(result.losses) == {"layer 1:8", "layer 3:32", "total"}
+    assert set(result.quality) == {"layer 1:8", "layer 3:32"}
     from nestvec.jobs.truncate import truncate
 
     truncate(str(tmp_path / "out"), tmp_path / "cut", layers=1, dims=8)
-    assert load(tmp_path / "cut").encode("word1", show_progress_bar=False).shape == (8,)
+    small = load(tmp_path / "cut")
+    assert small.encode("word1", show_progress_bar=False).shape == (8,)
+    # what was measured while training is what the cut model gives
+    dev = read_examples(str(scored_file), "scored")
+    served = DevMeasure(dev, {None: (8,)}).by_cut(small)["8"]
+    assert served == pytest.approx(result.quality["layer 1:8"]["spearman"], abs=0.01)
 
 
 @pytest.mark.parametrize("head", ["separate", "tied"])
 def test_class_heads_are_saved_beside_the_model(head, small_model, label_file, tmp_path):
     changes = {"loss": {"kind": "cross_entropy", "head": head}, "data": {"dev": str(label_file)}}
     result = train(tables(small_model, label_file, **changes), tmp_path / "out")
-    assert set(result.quality[4]) == {"1-NN"}
+    assert set(result.quality["4"]) == {"1-NN"}
     labels = json.loads((tmp_path / "out" / "labels.json").read_text())
     assert labels == ["class0", "class1", "class2", "class3"]
     heads = load_file(tmp_path / "out" / "heads.safetensors")

@@ -43,7 +43,7 @@ def command(recipe: str, out: str, settings: tuple[str, ...], as_json: bool) -> 
     if result.quality:
         measures = list(next(iter(result.quality.values())))
         rows = [
-            [str(width), *(f"{values[name]:.4f}" for name in measures)]
-            for width, values in result.quality.items()
+            [cut, *(f"{values[name]:.4f}" for name in measures)]
+            for cut, values in result.quality.items()
         ]
-        print_table("dev", [("dimensions", True), *((name, True) for name in measures)], rows)
+        print_table("dev", [("cut to", True), *((name, True) for name in measures)], rows)

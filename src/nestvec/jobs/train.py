@@ -29,7 +29,8 @@ _RECIPE = "recipe.json"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """examples: trained on; steps: taken; quality: {width: {measure: value}} on the dev data.
+    """examples: trained on; steps: taken; quality: {cut: {measure: value}} on the dev
+    data, cuts named "64" or "layer 3:64".
 
     losses: the last ones logged, by width. stopped: whether patience ran out.
     """
@@ -41,7 +42,7 @@ class TrainResult:
     steps: int
     stopped: bool
     losses: Mapping[str, float]
-    quality: Mapping[int, Mapping[str, float]]
+    quality: Mapping[str, Mapping[str, float]]
     seconds: float
     peak_rss_mb: float
 
@@ -92,7 +93,7 @@ def train(
         objective, plan, examples, workplace, dev=dev, labels=labels, progress=progress
     )
     nesting = trained_nesting(model, plan)
-    quality = _quality(trained.history)
+    quality = _quality(trained.history, best=plan.train.patience is not None)
     if is_first():
         finished = workplace / "model"
         with quiet_libraries():
@@ -201,15 +202,18 @@ def _labels(recipe: Recipe, examples: Examples) -> dict[str, int] | None:
     return {label: number for number, label in enumerate(found)}
 
 
-def _quality(history: tuple[Mapping[str, float], ...]) -> dict[int, dict[str, float]]:
-    """The last figures of dev, by width."""
+def _quality(
+    history: tuple[Mapping[str, float], ...], *, best: bool
+) -> dict[str, dict[str, float]]:
+    """The figures of the model that is kept, by cut: the best by their mean, else the last."""
+    quality: dict[str, dict[str, float]] = {}
     if not history:
-        return {}
-    quality: dict[int, dict[str, float]] = {}
-    for name, value in history[-1].items():
-        measure, underscore, width = name.removeprefix("eval_dev_").rpartition("_")
-        if underscore and width.isdigit():
-            quality.setdefault(int(width), {})[measure] = value
+        return quality
+    kept = max(history, key=lambda entry: entry["eval_dev_mean"]) if best else history[-1]
+    for name, value in kept.items():
+        measure, underscore, cut = name.removeprefix("eval_dev_").rpartition("_")
+        if underscore:
+            quality.setdefault(cut, {})[measure] = value
     return quality
 
 

@@ -1,65 +1,103 @@
-"""Quality at every width during training, all of them from one encoding of the dev data."""
+"""Quality at every width, and layer where they are trained, from one encoding of the dev data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nestvec.data.training import Examples
+from nestvec.learn.layers import Layers
+from nestvec.learn.losses.nested import prefix_name
+from nestvec.learn.losses.two_d import layer_name
 from nestvec.measure.clusters import correct
 from nestvec.measure.metrics import Measure, Relevance, ranks_of_relevant
 from nestvec.measure.similarity import spearman
 from nestvec.vectors import prefix
 
 F32 = NDArray[np.float32]
+Cuts = Mapping[int | None, Sequence[int]]
+"""{layer: widths}; None for the model itself, where no layers are trained."""
+
 _BLOCK = 1024
 _MEASURES = {"pairs": "nDCG@10", "scored": "spearman", "labelled": "1-NN"}
 _MEASURE = Measure.parse("nDCG@10")
 
 
 class DevMeasure:
-    """The quality of a model at every width.
+    """The quality of a model at every cut.
 
     Pairs: nDCG@10 of each anchor's positives among all of the dev data's. Scored pairs:
     Spearman's correlation of cosines with scores. Labelled texts: accuracy of the nearest other
-    text's label.
+    text's label. layers: of the model, where cuts name any.
     """
 
-    def __init__(self, dev: Examples, widths: Sequence[int], *, batch: int = 64) -> None:
-        self.widths = tuple(widths)
+    def __init__(
+        self, dev: Examples, cuts: Cuts, *, layers: Layers | None = None, batch: int = 64
+    ) -> None:
         self.measure = _MEASURES[dev.shape]
         self._dev = dev
+        self._cuts = cuts
+        self._layers = layers
         self._batch = batch
 
-    def by_width(self, model: Any) -> dict[int, float]:
-        """{width: value} of a model."""
-        columns = self._dev.columns
-        texts = list(columns.values())
+    def by_cut(self, model: Any) -> dict[str, float]:
+        """{cut: value} of a model; cuts are named "64" or "layer 3:64"."""
+        columns = list(self._dev.columns.values())
         if self._dev.shape == "labelled":
-            vectors = self._encode(model, texts[0])
-            labels = np.asarray(texts[1])
-            return {w: _nearest_label(prefix(vectors, w), labels) for w in self.widths}
+            labels = np.asarray(columns[1])
+            vectors = self._encode(model, columns[0])
+            return {name: _nearest_label(x, labels) for name, x in self._cut(vectors)}
         if self._dev.shape == "scored":
-            left, right = self._encode(model, texts[0]), self._encode(model, texts[1])
-            grades = np.asarray(texts[2])
-            cosines = {w: (prefix(left, w) * prefix(right, w)).sum(axis=1) for w in self.widths}
-            return {w: spearman(cosines[w], grades) for w in self.widths}
-        anchors, positives, relevance = _judged(texts[0], texts[1])
+            grades = np.asarray(columns[2])
+            left, right = (self._encode(model, columns[i]) for i in (0, 1))
+            both = zip(self._cut(left), self._cut(right), strict=True)
+            return {name: spearman((x * y).sum(axis=1), grades) for (name, x), (_, y) in both}
+        anchors, positives, relevance = _judged(columns[0], columns[1])
         queries, documents = self._encode(model, anchors), self._encode(model, positives)
-        return {w: _ndcg(prefix(queries, w), prefix(documents, w), relevance) for w in self.widths}
+        both = zip(self._cut(queries), self._cut(documents), strict=True)
+        return {name: _ndcg(x, y, relevance) for (name, x), (_, y) in both}
 
-    def _encode(self, model: Any, texts: Sequence[str]) -> F32:
-        vectors = model.encode(
-            list(texts),
-            batch_size=self._batch,
-            show_progress_bar=False,
-            convert_to_numpy=True,
-            truncate_dim=None,
-        )
-        return np.asarray(vectors, np.float32)
+    def _cut(self, vectors: dict[int | None, F32]) -> list[tuple[str, F32]]:
+        """Every cut with its name, at unit length."""
+        return [
+            (
+                prefix_name(width) if layer is None else layer_name(layer, width),
+                prefix(vectors[layer], width),
+            )
+            for layer, widths in self._cuts.items()
+            for width in widths
+        ]
+
+    def _encode(self, model: Any, texts: Sequence[str]) -> dict[int | None, F32]:
+        """{layer: vectors (n, d)} of the texts, in order."""
+        if self._layers is None:
+            found = model.encode(
+                list(texts), batch_size=self._batch, show_progress_bar=False, truncate_dim=None
+            )
+            return {None: np.asarray(found, np.float32)}
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        parts: dict[int | None, list[F32]] = {layer: [] for layer in self._cuts}
+        device = next(model.parameters()).device
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            for start in range(0, len(texts), self._batch):
+                few = [texts[i] for i in order[start : start + self._batch]]
+                features = {
+                    name: value.to(device) if isinstance(value, torch.Tensor) else value
+                    for name, value in model.preprocess(few).items()
+                }
+                read = self._layers.read(model, features, model(dict(features)))
+                for layer, kept in parts.items():
+                    assert layer is not None
+                    kept.append(read[layer - 1].float().cpu().numpy())
+        model.train(training)
+        back = np.argsort(order)
+        return {layer: np.concatenate(kept)[back] for layer, kept in parts.items()}
 
 
 def _judged(

@@ -16,8 +16,8 @@ from nestvec.data.model_nesting import TrainedNesting
 from nestvec.learn.layers import encoder_of, keep_dims, keep_layers, stack_of
 from nestvec.learn.recipe import Recipe
 
-Quality = Mapping[int, Mapping[str, float]]
-"""{width: {measure: value}}"""
+Quality = Mapping[str, Mapping[str, float]]
+"""{cut: {measure: value}}, cuts named "64" or "layer 3:64"."""
 
 
 def trained_nesting(model: Any, recipe: Recipe) -> TrainedNesting:
@@ -115,11 +115,11 @@ def _card_section(nesting: TrainedNesting | None, recipe: Recipe | None, quality
         lines.append("A cut vector is brought to unit length before it is compared.")
     if quality:
         measures = list(next(iter(quality.values())))
-        lines += ["", "| dimensions | " + " | ".join(measures) + " |"]
+        lines += ["", "| cut to | " + " | ".join(measures) + " |"]
         lines.append("|---:|" + "---:|" * len(measures))
-        for width, values in quality.items():
+        for cut, values in quality.items():
             cells = " | ".join(f"{values[name]:.4f}" for name in measures)
-            lines.append(f"| {width} | {cells} |")
+            lines.append(f"| {cut} | {cells} |")
         lines.append("")
         lines.append("Measured on the recipe's dev data.")
     if recipe is not None:

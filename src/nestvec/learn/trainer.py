@@ -35,6 +35,7 @@ from nestvec.data.training import Examples
 from nestvec.learn.dev import DevMeasure
 from nestvec.learn.distributed import average_gradients, processes, unwrapped
 from nestvec.learn.launched import is_first, world_size
+from nestvec.learn.models import trained_nesting
 from nestvec.learn.objective import Objective
 from nestvec.learn.recipe import Recipe, TrainTable
 
@@ -167,8 +168,8 @@ class _Evaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """The figures of a model."""
-        values = self.measure.by_width(model)
-        figures = {f"dev_{self.measure.measure}_{width}": v for width, v in values.items()}
+        values = self.measure.by_cut(model)
+        figures = {f"dev_{self.measure.measure}_{cut}": v for cut, v in values.items()}
         return {"dev_mean": sum(values.values()) / len(values), **figures}
 
 
@@ -253,13 +254,10 @@ def _arguments(
 
 
 def _measure(dev: Examples, objective: Objective) -> DevMeasure:
-    widths = objective.nesting.widths
-    if objective.recipe.layers.kind in ("pairs", "ese"):
-        pairs = objective.recipe.layers.pairs
-        dim = int(unwrapped(objective.model).get_embedding_dimension())
-        own = [width for _, width in pairs] or [objective.recipe.layers.width or dim]
-        widths = tuple(sorted({*own, dim}))
-    return DevMeasure(dev, widths)
+    if objective.layers is None:
+        return DevMeasure(dev, {None: objective.nesting.widths})
+    trained = trained_nesting(unwrapped(objective.model), objective.recipe)
+    return DevMeasure(dev, dict(sorted(trained.layers.items())), layers=objective.layers)
 
 
 def _dataset(examples: Examples, labels: Mapping[str, int] | None) -> Any:
