@@ -51,17 +51,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--split", default="test", help="of the ACL abstracts; dev for tuning")
+    parser.add_argument("--headline", action="store_true", help="these arms and ACL alone")
     parser.add_argument("--work", type=Path, default=Path(".study-work/mrl"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
     options = parser.parse_args()
     whole = os.environ.get("FULL") == "1"
     began = time.perf_counter()
     tasks = [acl_task(options.data, options.split, None if whole else 8_000)]
-    if options.split == "test":
+    if options.split == "test" and not options.headline:
         tasks.append(beir_task(options.data, "scifact", "test"))
     found: dict[str, dict[str, dict[int, list[F64]]]] = {task.name: {} for task in tasks}
     for seed in options.seeds:
-        arms = HEADLINE if seed != options.seeds[0] and not whole else None
+        few = options.headline or (seed != options.seeds[0] and not whole)
+        arms = HEADLINE if few else None
         used = tasks if seed == options.seeds[0] or whole else tasks[:1]
         for task in used:
             for arm, values in measure_seed(task, seed, arms, whole, options).items():
@@ -69,7 +71,9 @@ def main() -> None:
                 for width, value in values.items():
                     by_width.setdefault(width, []).append(value)
     result = {
-        "command": f"{'FULL=1 ' if whole else ''}make study NAME=mrl DATA=folder",
+        "command": f"{'FULL=1 ' if whole else ''}make study NAME=mrl DATA=folder "
+        f'ARGS="--seeds {" ".join(map(str, options.seeds))}'
+        f'{" --headline" if options.headline else ""}"',
         "machine": machine(),
         "seeds": options.seeds,
         "pairs": 38_705 if whole else 4_000,
@@ -125,7 +129,7 @@ def recipe(
 ) -> dict[str, Any]:
     """InfoNCE at these widths, at full width where there are none."""
     return {
-        "model": {"name": "minilm", "rotate": rotated},
+        "model": {"name": "minilm", "rotate": rotated, "dropout": 0.0, "max_tokens": 128},
         "data": {"train": str(pairs)},
         "nesting": {"widths": list(widths)},
         "train": {**SETTINGS, "seed": seed},

@@ -72,7 +72,7 @@ def train(
     from nestvec.learn.models import save_heads, save_model, trained_nesting
     from nestvec.learn.objective import Objective
     from nestvec.learn.rotation import rotate
-    from nestvec.learn.sentence_model import load_model
+    from nestvec.learn.sentence_model import load_model, set_dropout
     from nestvec.learn.trainer import quiet_libraries, train_model
 
     with quiet_libraries():
@@ -82,6 +82,8 @@ def train(
             max_tokens=plan.model.max_tokens,
             remote_code=plan.model.trust_remote_code,
         )
+    if plan.model.dropout is not None:
+        set_dropout(model, plan.model.dropout)
     if plan.model.rotate:
         rotate(model, list(examples.columns.values())[1 if examples.shape == "pairs" else 0])
     labels = _labels(plan, examples)

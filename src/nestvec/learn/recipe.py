@@ -30,12 +30,14 @@ class ModelTable:
     """name: "minilm", a folder or a hub name. max_tokens: where texts are cut, else the model's.
 
     rotate: start from the model's vectors turned to their own axes, widest spread first.
+    dropout: in its place of the model's own; on a CPU 0 takes a third of the time.
     """
 
     name: str = "minilm"
     max_tokens: int | None = None
     trust_remote_code: bool = False
     rotate: bool = False
+    dropout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,8 @@ def _ranges(recipe: Recipe) -> list[str]:
     )
     if not 0 <= train.warmup <= 1:
         faults.append(f"train.warmup is a share from 0 to 1, got {train.warmup:g}")
+    if recipe.model.dropout is not None and not 0 <= recipe.model.dropout < 1:
+        faults.append(f"model.dropout is a share from 0 to below 1, got {recipe.model.dropout:g}")
     if not 0 <= loss.smoothing < 1:
         faults.append(f"loss.smoothing is a share from 0 to below 1, got {loss.smoothing:g}")
     if train.seed < 0:

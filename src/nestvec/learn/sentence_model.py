@@ -32,6 +32,15 @@ def load_model(name: str, location: str, *, max_tokens: int | None, remote_code:
     return model
 
 
+def set_dropout(model: Any, share: float) -> None:
+    """Every dropout of a model at this share, that of attention too, in place."""
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = share
+        if isinstance(getattr(part, "attention_dropout", None), float):
+            part.attention_dropout = share
+
+
 def add_matrix(model: Any, matrix: Tensor) -> None:
     """Multiply a model's embeddings by matrix (out, in), in place, as a part that is saved with it.
 
