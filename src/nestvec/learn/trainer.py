@@ -14,6 +14,8 @@ from nestvec.errors import MissingExtra
 from nestvec.progress import Progress, quiet
 
 try:
+    import accelerate  # noqa: F401  the trainer needs it
+    import datasets
     import torch
     import transformers
     from safetensors.torch import load_file, save_file
@@ -23,11 +25,6 @@ try:
     )
     from sentence_transformers.base.evaluation import BaseEvaluator
     from transformers import EarlyStoppingCallback, TrainerCallback
-except ImportError:
-    raise MissingExtra("training a model", "train") from None
-try:
-    import accelerate  # noqa: F401  the trainer needs it
-    import datasets
 except ImportError:
     raise MissingExtra("training a model", "train") from None
 
@@ -244,7 +241,7 @@ def _arguments(
         load_best_model_at_end=keep_best,
         metric_for_best_model=_MEAN if keep_best else None,
         greater_is_better=True if keep_best else None,
-        logging_steps=train.log_every,
+        logging_steps=min(train.log_every, steps),
         report_to=train.report_to,
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
