@@ -21,8 +21,8 @@ PAIRS = {
 }
 
 
-def tables(model, place, **changes):
-    made = {"model": {"name": str(model)}, "data": {"train": str(place)}}
+def tables(start, place, **changes):
+    made = {"model": {"name": str(start)}, "data": {"train": str(place)}}
     for part in (PAIRS, changes):
         for name, table in part.items():
             made[name] = {**made.get(name, {}), **table}
@@ -234,6 +234,8 @@ def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
             "3 layers and 32 dimensions",
         ),
         (tables(tmp_path / "nowhere", pair_file), "does not exist"),
+        (tables(small_model, pair_file, model={"rotate": True}, data={"rows": 9}), "at least 32"),
+        (tables(small_model, pair_file, train={"report_to": "paper"}), "report_to is one of none"),
     ]
     for recipe, said in cases:
         with pytest.raises(UserError, match=said):
@@ -249,6 +251,7 @@ def test_another_recipe_does_not_go_on_with_an_unfinished_one(small_model, pair_
     work = tmp_path / "out.partial"
     work.mkdir()
     (work / "recipe.json").write_text("{}")
+    (work / "checkpoint-1").mkdir()
     with pytest.raises(UserError, match="unfinished training by another recipe"):
         train(tables(small_model, pair_file), tmp_path / "out")
     shutil.rmtree(work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -124,6 +125,9 @@ def check_training(recipe: Recipe, out: Path) -> tuple[ModelFiles, Examples, Exa
     from nestvec.data.training import read_examples
 
     _check_place(recipe, out)
+    reporter = recipe.train.report_to
+    if reporter != "none" and importlib.util.find_spec(reporter) is None:
+        raise UserError(f"train.report_to {reporter!r} needs that package: pip install {reporter}.")
     files = find_model(recipe.model.name)
     if not files.downloads:
         _check_fits(recipe, Path(files.location))
@@ -132,6 +136,12 @@ def check_training(recipe: Recipe, out: Path) -> tuple[ModelFiles, Examples, Exa
         data.rows, recipe.train.seed
     )
     _check_shape(recipe, examples)
+    width = None if files.downloads else read_width(Path(files.location))
+    if recipe.model.rotate and width is not None and len(examples) < width:
+        raise UserError(
+            f"model.rotate needs at least {width} examples, one a dimension; got {len(examples)}: "
+            "leave it out."
+        )
     if data.dev is None:
         return files, examples, None
     if recipe.loss.kind == "masked_words":
@@ -153,7 +163,9 @@ def _check_place(recipe: Recipe, out: Path) -> None:
     if not out.resolve().parent.is_dir():
         raise UserError(f"the folder {out.resolve().parent} does not exist: make it first.")
     begun = out.with_name(out.name + ".partial") / _RECIPE
-    if begun.is_file() and begun.read_text(encoding="utf-8") != _fingerprint(recipe):
+    # without a checkpoint nothing would be lost
+    kept = begun.is_file() and any(begun.parent.glob("checkpoint-*"))
+    if kept and begun.read_text(encoding="utf-8") != _fingerprint(recipe):
         raise UserError(
             f"{begun.parent} holds an unfinished training by another recipe: finish that one, or "
             "remove the folder."

@@ -56,7 +56,8 @@ def truncate(
         depth, width = read_depth(folder), read_width(folder)
         for name, asked, most in (("layers", layers, depth), ("dims", dims, width)):
             if asked is not None and (asked < 1 or (most is not None and asked > most)):
-                raise UserError(f"the model has {most or 'some'} {name}; got {asked}: keep fewer.")
+                within = f"1 to {most}" if most else "at least 1"
+                raise UserError(f"the {name} to keep must be {within}; got {asked}.")
         nesting = read_nesting(folder)
         notes = check_cut(nesting, layers=layers, dims=dims, depth=depth, force=force)
 

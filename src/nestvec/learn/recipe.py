@@ -23,6 +23,8 @@ LOSSES = (*PAIR_LOSSES, "cosent", "cross_entropy", "masked_words")
 LAYER_LOSSES = ("two_d", "uniform", "ese", "pairs")
 SCHEDULES = ("constant", "linear", "cosine")
 HEADS = ("separate", "tied")
+#: of the trainer's, those that are called like the package they need
+REPORTERS = ("none", "tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "trackio", "swanlab")
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,7 @@ def _choices(recipe: Recipe) -> list[str]:
         ("loss.schedule", recipe.loss.schedule, SCHEDULES),
         ("loss.head", recipe.loss.head, HEADS),
         ("layers.kind", recipe.layers.kind, ("", *LAYER_LOSSES)),
+        ("train.report_to", recipe.train.report_to, REPORTERS),
     )
     return [
         f"{name} is one of {', '.join(filter(None, known))}, got {value!r}"
