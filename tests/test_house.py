@@ -26,6 +26,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("data/training.py", "learn/trainer.py"),
     "accelerate": ("learn/trainer.py",),
+    "threadpoolctl": ("codec/kmeans.py",),
     "numba": ("codec/kernels.py", "index/kernels*.py"),
     "llvmlite": ("codec/kernels.py", "index/kernels*.py"),
     "lance": ("index/store.py",),
@@ -35,7 +36,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "click": ("cli/*.py",),
     "rich": ("cli/*.py",),
     "scipy": (),
-    "sklearn": ("learn/classifier.py",),
+    "sklearn": ("learn/classifier.py", "measure/probes.py"),
     "pandas": (),
 }
 

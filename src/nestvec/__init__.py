@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from nestvec.jobs.build import BuildResult, build
     from nestvec.jobs.choose import choose
     from nestvec.jobs.embed import embed
-    from nestvec.jobs.evaluate import Evaluation, evaluate
+    from nestvec.jobs.evaluate import evaluate
+    from nestvec.jobs.evaluation import Evaluation
     from nestvec.jobs.fit import fit
     from nestvec.jobs.info import Info, info
     from nestvec.jobs.search import Answer, Opened

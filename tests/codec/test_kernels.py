@@ -88,7 +88,7 @@ def test_sums_look_ups_and_codewords_by_hand():
     kernels.look_up(scores, np.array([[[1, 2], [4, 8]]], np.float32), codes)
     assert scores.tolist() == [[1 + 1 + 8, 1 + 2 + 4]]
     sums, counts = np.zeros((2, 2), np.float32), np.zeros(2, np.int64)
-    kernels.sums_by_codeword(sums, counts, out, np.array([1, 1]))
+    kernels.add_to_sums(sums, counts, out, np.array([1, 1]))
     assert sums.tolist() == [[0, 0], [40, 60]]
     assert counts.tolist() == [0, 2]
 

@@ -284,3 +284,28 @@ def test_a_damaged_file_is_told(rows, tmp_path):
     path.write_bytes(whole.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
     with pytest.raises(UserError, match="has format 9"):
         Codec.load(path)
+
+
+def test_int8_of_leading_coordinates_is_int8_of_the_cut_vectors(tmp_path):
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((300, 12)).astype(np.float32)
+    queries = rng.standard_normal((4, 12)).astype(np.float32)
+    cut = rows[:, :5] / np.linalg.norm(rows[:, :5], axis=1, keepdims=True)
+    narrow, plain = Codec("5xint8").fit(rows), Codec("int8").fit(cut)
+    codes = narrow.encode(rows)
+    assert (codes.shape, narrow.bytes, narrow.cuts) == ((300, 5), 5, (5,))
+    decoded = narrow.decode(codes)
+    assert not decoded[:, 5:].any()
+    directions = decoded[:, :5] / np.linalg.norm(decoded[:, :5], axis=1, keepdims=True)
+    theirs = plain.decode(plain.encode(cut))
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+    np.testing.assert_allclose(directions, theirs, atol=0.02)
+    facts = narrow.facts(codes, rows)
+    unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    expected = unit @ decoded.T / narrow.unpack_norms(facts["norm_5"], 5)
+    np.testing.assert_allclose(narrow.score(queries, codes, facts=facts), expected, atol=1e-4)
+    narrow.save(tmp_path / "c.safetensors")
+    again = Codec.load(tmp_path / "c.safetensors")
+    np.testing.assert_array_equal(again.decode(codes), decoded)
+    with pytest.raises(UserError, match="13xint8 for vectors of 12"):
+        Codec("13xint8").fit(rows)

@@ -12,6 +12,7 @@ from nestvec.errors import UserError
         "48xcb16",
         "sign256+24xcb",
         "64xcb+int8",
+        "64xint8",
         "float16",
         "raw",
         "4xcb+raw",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import nestvec as nv
 from nestvec.data.model_nesting import read_nesting
 from nestvec.data.training import read_examples
 from nestvec.errors import UserError
@@ -163,6 +164,11 @@ def test_layers_that_were_trained_are_said_and_cut(small_model, scored_file, tmp
     dev = read_examples(str(scored_file), "scored")
     served = DevMeasure(dev, {None: (8,)}).by_cut(small)["8"]
     assert served == pytest.approx(result.quality["layer 1:8"]["spearman"], abs=0.01)
+    # and what an evaluation of the whole model says of that layer
+    found = nv.evaluate(scored_file, model=str(tmp_path / "out"), spec="4xcb4", task="sts")
+    cell = next(cell for cell in found.cells if cell.layer == 1)
+    assert (cell.method, cell.dims, cell.bytes) == ("layer 1", 8, 32)
+    assert cell.value == pytest.approx(served, abs=0.01)
 
 
 @pytest.mark.parametrize("head", ["separate", "tied"])

@@ -23,6 +23,8 @@ class Cell:
     dims: coordinates kept, None where the code has none. bytes: code bytes a vector;
     fact_bytes: what is read of a row beside them (norms, lengths); codec_bytes: the method's
     own size, once. value with its interval; delta is value less the full vectors' value, paired.
+    layer: of the encoder, None for all of it. The last three are those of measure/geometry.py,
+    None where they were not taken.
     """
 
     method: str
@@ -36,6 +38,10 @@ class Cell:
     delta: float
     delta_low: float
     delta_high: float
+    layer: int | None = None
+    intrinsic_dimension: int | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
 
     def total_bytes(self, rows: int) -> int:
         """Everything that a collection of so many rows holds at this size."""

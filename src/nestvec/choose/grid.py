@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from nestvec.choose.baselines import FullVectors
 from nestvec.choose.evidence import Cell, Evidence, Part
+from nestvec.choose.geometry import Geometry, geometry_of_sizes
 from nestvec.choose.methods import Encoded, Method, Size, unique_names
 from nestvec.choose.ranking import rank_relevant
 from nestvec.choose.relevance import MOST_FITTING_ROWS, QueryTask, fitting_rows
@@ -30,6 +32,7 @@ def evaluate_grid(
     seed: int = 0,
     fit_rows: int = MOST_FITTING_ROWS,
     left_out: Sequence[str] = (),
+    geometry: bool = False,
     progress: Progress | None = None,
 ) -> Evidence:
     """Measure every method at every one of its sizes, and the full vectors beside them.
@@ -37,7 +40,8 @@ def evaluate_grid(
     documents: (n, d) float16 or float32, perhaps a memmap, read by blocks. metric: cosine, dot
     or l2. seed: of the fitting sample, of the methods and of the bootstrap. fit_rows: rows to
     fit on at most; relevance.fitting_rows says which. left_out: what could not run, for the
-    record. "seen" and "unseen" queries are told apart where the task marks them.
+    record. "seen" and "unseen" queries are told apart where the task marks them. geometry: say
+    the shape of each size's vectors too, from 2,000 of them.
 
     Memory beyond the documents: at most 256 MB of scores and views (128 MB of scores, several
     blocks of 32 MB), the fitting sample and a method's copy of it (fit_rows x d x 8 bytes),
@@ -49,16 +53,28 @@ def evaluate_grid(
     listener = progress or quiet()
     sample_rows = fitting_rows(task, len(documents), seed, fit_rows)
     sample = np.asarray(documents[sample_rows.rows], dtype=np.float32)
-    full_values = _values_of(FullVectors(), documents, sample, task, metric, seed, listener)[1][0]
     found: list[tuple[str, Size]] = []
     values: list[F64] = []
-    for method in methods:
-        sizes, each = _values_of(method, documents, sample, task, metric, seed, listener)
-        found.extend((method.name, size) for size in sizes)
-        values.extend(each)
+    shapes: list[Geometry] = []
+    for method in (FullVectors(), *methods):
+        fitted = method.fit(sample, metric, seed, listener)
+        encoded = fitted.encode(documents, listener)
+        listener.start(f"Measuring {method.name}", len(documents))
+        values.extend(size_values(encoded, len(fitted.sizes), task, len(documents), listener))
+        listener.finish()
+        found.extend((method.name, size) for size in fitted.sizes)
+        if geometry:
+            shapes.extend(
+                geometry_of_sizes(encoded, len(fitted.sizes), task, len(documents), metric, seed)
+            )
+    full_values, found, values, shapes = values[0], found[1:], values[1:], shapes[1:]
     table = np.array(values).reshape(len(found), len(full_values))
     everyone = np.ones(len(full_values), dtype=bool)
     full, cells = summarize(found, table, full_values, everyone, seed)
+    if geometry:
+        cells = tuple(
+            replace(cell, **asdict(shape)) for cell, shape in zip(cells, shapes, strict=True)
+        )
     return Evidence(
         measure=task.measure,
         kind=task.kind,
@@ -77,23 +93,6 @@ def evaluate_grid(
         values=table,
         full_values=full_values,
     )
-
-
-def _values_of(
-    method: Method,
-    documents: NDArray[Any],
-    sample: NDArray[np.float32],
-    task: QueryTask,
-    metric: str,
-    seed: int,
-    listener: Progress,
-) -> tuple[tuple[Size, ...], list[F64]]:
-    fitted = method.fit(sample, metric, seed, listener)
-    encoded = fitted.encode(documents, listener)
-    listener.start(f"Measuring {method.name}", len(documents))
-    values = size_values(encoded, len(fitted.sizes), task, len(documents), listener)
-    listener.finish()
-    return fitted.sizes, values
 
 
 def size_values(

@@ -12,6 +12,7 @@ from nestvec.choose.evidence import Cell, Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import NestedMethod
 from nestvec.choose.relevance import MOST_FITTING_ROWS, agreement
+from nestvec.codec.spec import parse_spec
 from nestvec.progress import Progress
 
 FALLBACKS = ("int8", "float16")
@@ -49,9 +50,17 @@ def candidate_power(rows: int) -> float | str:
     return 0.0 if rows < _SMALL else "auto"
 
 
-def candidate_specs(rows: int) -> tuple[str, ...]:
-    """Every codec that a choice for so many rows should measure."""
-    return (*codebook_specs(rows), *FALLBACKS)
+def candidate_specs(rows: int, widths: tuple[int, ...] = ()) -> tuple[str, ...]:
+    """Every codec that a choice for so many rows should measure.
+
+    widths: those below the whole that the vectors' model was trained for; int8 of each is one.
+    """
+    return (*codebook_specs(rows), *(f"{width}xint8" for width in widths), *FALLBACKS)
+
+
+def is_ladder(spec: str) -> bool:
+    """Whether a code has cuts to show: codebooks or sign planes."""
+    return any(term.kind in ("cb", "sign") for term in parse_spec(spec))
 
 
 def nested_methods(specs: tuple[str, ...], rows: int) -> list[NestedMethod]:

@@ -21,7 +21,7 @@ from nestvec.jobs.settings import BuildSettings
 
 if TYPE_CHECKING:
     from nestvec.jobs.build import BuildResult
-    from nestvec.jobs.evaluate import Evaluation
+    from nestvec.jobs.evaluation import Evaluation
     from nestvec.jobs.forecast import Forecast
 
 

@@ -15,10 +15,12 @@ from nestvec.cli.options import (
     read_options,
 )
 from nestvec.cli.output import interval, print_json, print_table, warn
+from nestvec.data.tasks import KINDS
 from nestvec.jobs.settings import EvaluateSettings
 
 if TYPE_CHECKING:
-    from nestvec.jobs.evaluate import Evaluation
+    from nestvec.choose.evidence import Evidence
+    from nestvec.jobs.evaluation import Evaluation
 
 
 @click.command("evaluate", short_help="Measure every method at every byte count.")
@@ -28,14 +30,25 @@ if TYPE_CHECKING:
 @model_options
 @measure_options
 @click.option(
+    "--task",
+    type=click.Choice(KINDS),
+    help="What SRC is measured by.  [what its columns say]",
+)
+@click.option(
     "--report", "into_report", is_flag=True, help="Put the grid into the collection's report."
 )
 @json_option
-def command(src: str | None, into_report: bool, as_json: bool, **options: Any) -> None:
+def command(
+    src: str | None, task: str | None, into_report: bool, as_json: bool, **options: Any
+) -> None:
     """Measure the nested code and its rivals on SRC, or on a collection's own rows.
 
     Without queries and judgements, titles must find their texts; without titles, each method
     must agree with exact search by the full vectors.
+
+    A table of graded pairs (sentence1, sentence2, score) is measured by Spearman's correlation;
+    labelled texts (text, label) by the V-measure of their clusters, or, where there are train and
+    test rows, by the accuracy of a linear probe and of the nearest neighbour.
     """
     from nestvec.jobs.checks import check_collection, check_measured
 
@@ -44,10 +57,10 @@ def command(src: str | None, into_report: bool, as_json: bool, **options: Any) -
         if src is None:
             raise click.UsageError("--report needs a collection.")
         check_collection(src)
-    check_measured(src, settings)
+    check_measured(src, settings, task)
     from nestvec.jobs.evaluate import evaluate_with
 
-    result = evaluate_with(src, settings, progress=bars())
+    result = evaluate_with(src, settings, bars(), task)
     if into_report and src is not None:
         from nestvec.jobs.report import add_to_report
 
@@ -59,16 +72,27 @@ def command(src: str | None, into_report: bool, as_json: bool, **options: Any) -
 
 
 def show(result: Evaluation) -> None:
-    """The grid as a table."""
+    """The grid as a table for each measure."""
+    for evidence in (result.evidence, *result.others):
+        _show(evidence, result.full_bytes)
+    warn(result.warnings)
+
+
+def _show(evidence: Evidence, full_bytes: int) -> None:
+    full = evidence.full
     print_table(
-        f"{result.metric} on {result.queries:,} queries ({result.kind_of_queries}); "
-        f"full vectors {interval(*result.full)}, {result.full_bytes:,} bytes",
+        f"{evidence.measure} on {evidence.queries:,} {_ITEMS.get(evidence.kind, 'queries')} "
+        f"({evidence.kind}); full vectors {interval(full.value, full.low, full.high)}, "
+        f"{full_bytes:,} bytes",
         [
             ("method", False),
             ("dims", True),
             ("bytes", True),
             ("value [95 %]", True),
             ("difference [95 %]", True),
+            ("intrinsic", True),
+            ("alignment", True),
+            ("uniformity", True),
         ],
         [
             [
@@ -77,8 +101,13 @@ def show(result: Evaluation) -> None:
                 f"{cell.bytes:g}",
                 interval(cell.value, cell.low, cell.high),
                 interval(cell.delta, cell.delta_low, cell.delta_high),
+                "" if cell.intrinsic_dimension is None else str(cell.intrinsic_dimension),
+                "" if cell.alignment is None else f"{cell.alignment:.2f}",
+                "" if cell.uniformity is None else f"{cell.uniformity:.2f}",
             ]
-            for cell in result.cells
+            for cell in evidence.cells
         ],
     )
-    warn(result.warnings)
+
+
+_ITEMS = {"sts": "pairs", "clustering": "texts", "classification": "test texts"}

@@ -32,7 +32,14 @@ def make_level(term: LevelSpec, dim: int) -> Level:
         return Ladder(term.amount, term.codewords, term.precision)
     if term.kind == "sign":
         return SignPlane(term.amount)
-    return Int8(dim) if term.kind == "int8" else Floats(term.kind, dim)
+    if term.kind == "int8":
+        if term.amount > dim:
+            raise UserError(
+                f"int8 keeps at most all coordinates; got {term} for vectors of {dim}: write "
+                f"{dim}xint8 or fewer."
+            )
+        return Int8(dim, term.amount or dim)
+    return Floats(term.kind, dim)
 
 
 def build_levels(

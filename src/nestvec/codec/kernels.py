@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -193,11 +193,19 @@ def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
             out[q, i] += total
 
 
-@_compiled(boundscheck=False)
-def sums_by_codeword(sums: F32, counts: I64, rows: F32, words: I64) -> None:
-    """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place."""
+@_compiled(boundscheck=False, nogil=True)
+def add_to_sums(sums: F32, counts: I64, rows: F32, words: I64) -> None:
+    """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place.
+
+    Runs on the calling thread and lets others run.
+    """
     for i in range(rows.shape[0]):
         word = words[i]
         counts[word] += 1
         for k in range(rows.shape[1]):
             sums[word, k] += rows[i, k]
+
+
+def thread_count() -> int:
+    """Threads that compiled loops use: one a core, or NUMBA_NUM_THREADS."""
+    return int(get_num_threads())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.kernels import add_codewords, extend_beams, look_up, look_up_alone
-from nestvec.codec.kmeans import progressive_kmeans
+from nestvec.codec.kmeans import Pool, progressive_kmeans, threads
 from nestvec.codec.levels import F32, U8, Arrays, Fitting
 
 _BLOCK = 8192
@@ -20,7 +20,10 @@ _FEW_LOOK_UPS = 4_000_000
 # .330 .476 (nDCG@10, dev queries, mean of two and of three seeds).
 _ENTRIES_A_ROW = 4
 _NEAR = 1.1
-_MOST_RESIDUALS = 65_536
+_RESIDUALS_A_CODEWORD = 256
+# With fewer rows a codeword than this, k-means is short, in the first codebooks and in later ones;
+# docs/architecture.md says what that gains and where it loses.
+_FEW_ROWS, _FEW_ROWS_LATER, _EARLY = 32, 100, 16
 
 
 class Ladder:
@@ -58,7 +61,7 @@ class Ladder:
         """Fit codebook after codebook on what the beam's entries leave, not on the best alone.
 
         The best entry of every row counts. Of the others whose squared error is within a tenth of
-        its, so many are drawn that there are at most four a row and 65,536 in all. Far entries
+        its, so many are drawn that there are at most four a row and 256 a codeword. Far entries
         would teach codewords to jump between clusters, and cuts in between would be worse than
         the cut before them.
         """
@@ -69,13 +72,20 @@ class Ladder:
         self.scales = np.zeros((self.depth, self.codewords), np.float32)
         self.codebooks = np.zeros((self.depth, self.codewords, d), np.float32)
         self._runs = None
+        with threads() as pool:
+            self._fit_codebooks(residuals, fitting, pool)
+
+    def _fit_codebooks(self, residuals: F32, fitting: Fitting, pool: Pool) -> None:
         here = residuals
-        for first, last in self._run_bounds(d):
+        for first, last in self._run_bounds(residuals.shape[1]):
             beams = _Beams(here, self.beam, last - first)
             for level in range(last - first):
                 seed = fitting.seed * 1009 + first + level
                 rest = beams.residuals(here, self.codebooks[first : first + level], seed)
-                centers = progressive_kmeans(rest, self.codewords, seed=seed)
+                few = self.codewords * (_FEW_ROWS if first + level < _EARLY else _FEW_ROWS_LATER)
+                centers = progressive_kmeans(
+                    rest, self.codewords, pool, seed=seed, short=len(here) < few
+                )
                 words, scales = round_codewords(centers, self.precision)
                 self.words[first + level], self.scales[first + level] = words, scales
                 self.codebooks[first + level] = words * scales[:, None]
@@ -226,7 +236,8 @@ class _Beams:
         near = errors <= _NEAR * least[:, None] + np.float32(1e-12)
         near[every, best] = False
         row, entry = np.nonzero(near)
-        room = max(min(len(rows) * _ENTRIES_A_ROW, _MOST_RESIDUALS) - len(rows), 0)
+        most = min(len(rows) * _ENTRIES_A_ROW, codebooks.shape[1] * _RESIDUALS_A_CODEWORD)
+        room = max(most - len(rows), 0)
         if len(row) > room:
             picks = np.sort(np.random.default_rng(seed).permutation(len(row))[:room])
             row, entry = row[picks], entry[picks]

@@ -30,37 +30,44 @@ def to_int8(rows: F32, low: F32, step: F32) -> U8:
 
 
 class Int8:
-    """One byte a coordinate; scores are of the decoded values, never of the bytes."""
+    """One byte for each of the leading coordinates; scores are of the decoded values.
+
+    width: how many coordinates of dim are kept, as of vectors whose prefixes were trained; the
+    others decode to 0.
+    """
 
     kind = "int8"
 
-    def __init__(self, dim: int) -> None:
-        self.bytes = dim
-        self.ends = (dim,)
-        self.low: F32 = np.zeros(dim, np.float32)
-        self.step: F32 = np.zeros(dim, np.float32)
+    def __init__(self, dim: int, width: int | None = None) -> None:
+        self.dim = dim
+        self.bytes = dim if width is None else width
+        self.ends = (self.bytes,)
+        self.low: F32 = np.zeros(self.bytes, np.float32)
+        self.step: F32 = np.zeros(self.bytes, np.float32)
 
     def fit(self, residuals: F32, fitting: Fitting) -> None:
         """Calibrate each coordinate."""
-        self.low, self.step = calibrate_int8(residuals)
+        self.low, self.step = calibrate_int8(residuals[:, : self.bytes])
         fitting.progress.advance(1)
 
     def encode(self, residuals: F32) -> U8:
-        """Codes (n, d)."""
-        out = np.empty(residuals.shape, np.uint8)
+        """Codes (n, width) of residuals (n, d)."""
+        out = np.empty((len(residuals), self.bytes), np.uint8)
         for start in range(0, len(residuals), _BLOCK):
-            block = residuals[start : start + _BLOCK]
+            block = residuals[start : start + _BLOCK, : self.bytes]
             out[start : start + _BLOCK] = to_int8(block, self.low, self.step)
         return out
 
     def add_decoded(self, out: F32, codes: U8, start: int, stop: int) -> None:
         """Add low + byte * step to out (n, d), in place."""
         for at in range(0, len(codes), _BLOCK):
-            out[at : at + _BLOCK] += codes[at : at + _BLOCK] * self.step + self.low
+            decoded = codes[at : at + _BLOCK] * self.step + self.low
+            out[at : at + _BLOCK, : self.bytes] += decoded
 
     def table(self, queries: F32) -> tuple[F32, F32]:
-        """Queries times step (q, d), and their products with low (q,)."""
-        return queries * self.step, queries @ self.low
+        """Queries times step (q, width), and their products with low (q,)."""
+        leading = queries[:, : self.bytes]
+        return leading * self.step, leading @ self.low
 
     def add_sums(self, out: F32, table: tuple[F32, F32], codes: U8, start: int, stop: int) -> None:
         """Add <query, low + byte * step> to out (q, n), in place."""
@@ -70,17 +77,17 @@ class Int8:
             out[:, at : at + _BLOCK] += scaled @ block.T + offsets[:, None]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """low (d,) and step (d,), float32."""
+        """low (width,) and step (width,), float32."""
         return {"low": self.low, "step": self.step}
 
     def to_config(self) -> dict[str, Any]:
         """Everything but the arrays."""
-        return {"kind": self.kind, "dim": self.bytes}
+        return {"kind": self.kind, "dim": self.dim, "width": self.bytes}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], arrays: Arrays) -> Int8:
         """The level that to_config and arrays describe."""
-        level = cls(int(config["dim"]))
+        level = cls(int(config["dim"]), int(config.get("width", config["dim"])))
         level.low = np.asarray(arrays["low"], np.float32)
         level.step = np.asarray(arrays["step"], np.float32)
         return level

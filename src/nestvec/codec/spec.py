@@ -10,13 +10,15 @@ from nestvec.errors import UserError
 _FORMS = (
     (re.compile(r"([1-9]\d*)xcb(\d+)?(?:@([24]))?"), "cb"),
     (re.compile(r"sign([1-9]\d*)"), "sign"),
-    (re.compile(r"int8"), "int8"),
+    (re.compile(r"(?:([1-9]\d*)x)?int8"), "int8"),
     (re.compile(r"float16"), "float16"),
     (re.compile(r"raw"), "raw"),
 )
 _MOST_CODEBOOKS = 512
 _CODEWORDS = (2, 4, 8, 16, 32, 64, 128, 256)
-_EXAMPLES = "32xcb, 48xcb@2, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, int8, float16 or raw"
+_EXAMPLES = (
+    "32xcb, 48xcb@2, 32xcb64, 48xcb16, sign256+24xcb, 64xcb+int8, 64xint8, int8, float16 or raw"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class LevelSpec:
     """One term of a spec.
 
     kind: cb (codebooks), sign (a sign plane), int8, float16 or raw (float32).
-    amount: bytes of a cb term, bits of a sign term, else 0.
+    amount: bytes of a cb term, bits of a sign term, leading coordinates of an int8 term (0 for
+    all), else 0.
     codewords: codewords a codebook of a cb term, else 0; 16 codewords are packed two a byte.
     precision: bits that a codeword's coordinate is stored in, 8, 4 or 2, of a cb term, else 0.
     """
@@ -38,6 +41,8 @@ class LevelSpec:
         if self.kind == "cb":
             words = "" if self.codewords == 256 else str(self.codewords)
             return f"{self.amount}xcb{words}" + (f"@{self.precision}" if self.precision < 8 else "")
+        if self.kind == "int8" and self.amount:
+            return f"{self.amount}xint8"
         return f"sign{self.amount}" if self.kind == "sign" else self.kind
 
 
@@ -88,6 +93,8 @@ def _parse_level(term: str, spec: str) -> LevelSpec:
                     f"write sign{bits - bits % 8 + 8}."
                 )
             return LevelSpec("sign", bits)
+        if kind == "int8":
+            return LevelSpec("int8", int(found[1] or 0))
         return LevelSpec(kind)
     raise UserError(
         f"a codec is written as levels joined by '+'; got '{term}' in '{spec}'; "

@@ -43,6 +43,11 @@ def find_queries(folder: Path, suffixes: tuple[str, ...]) -> Path | None:
     return _first(folder, _QUERY_STEMS, suffixes)
 
 
+def find_records(folder: Path, name: str) -> Path | None:
+    """The table of rows of this name, such as train.csv.gz."""
+    return _first(folder, (name,), RECORD_SUFFIXES)
+
+
 def find_vectors(folder: Path) -> Path | None:
     """The vectors of a folder: docs.npy and the like, else its only vector file but the queries."""
     named = _first(folder, _DOCUMENT_STEMS, VECTOR_SUFFIXES)

@@ -22,7 +22,8 @@ from nestvec.jobs.checks import check_build
 from nestvec.jobs.choose import Picked, pick, pick_unmeasured
 from nestvec.jobs.embed import work_folder
 from nestvec.jobs.encoders import kept_settings
-from nestvec.jobs.evaluate import SCHEMA_VERSION, Evaluation, interval_json, remarks
+from nestvec.jobs.evaluate import remarks
+from nestvec.jobs.evaluation import SCHEMA_VERSION, Evaluation, interval_json
 from nestvec.jobs.machine import describe_machine, peak_rss_mb
 from nestvec.jobs.material import Material, gather
 from nestvec.jobs.report import report
@@ -285,6 +286,7 @@ def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Ma
         spec=picked.coded.codec.spec,
         plan=picked.plan,
         model=material.model,
+        nesting=",".join(map(str, material.widths)) or None,
         revision=None if encoder is None else encoder.revision,
         prompts=prompts,
         encoder=described,

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from nestvec.data.source import Source, open_demo, open_source
+from nestvec.data.tasks import Kind, task_kind
 from nestvec.errors import UserError
 from nestvec.jobs.encoders import check_encoder
 from nestvec.jobs.settings import (
@@ -65,8 +66,44 @@ def check_settings(settings: EvaluateSettings, kind: str) -> None:
         check_encoder(settings)
 
 
-def check_measured(src: str | os.PathLike[str] | None, settings: EvaluateSettings) -> None:
+def check_task(src: object, settings: EvaluateSettings, wanted: str | None = None) -> Kind:
+    """What src is to be measured by: the wanted task, else what its columns say.
+
+    Raises UserError where the task, or an option beside it, does not go with src; imports no torch.
+    """
+    rows = isinstance(src, (str, os.PathLike)) and not settings.demo and not is_collection(src)
+    given = settings.queries is not None or settings.qrels is not None
+    if not rows or given:
+        if wanted not in (None, "retrieval"):
+            reason = "queries and qrels" if given else "collections, arrays and the demonstration"
+            task_kind("", wanted)
+            raise UserError(
+                f"{reason} are measured by retrieval alone; got the task {wanted}: give a file of "
+                "graded pairs or labelled texts instead."
+            )
+        return "retrieval"
+    assert isinstance(src, (str, os.PathLike))
+    if not Path(src).exists():
+        return "retrieval"
+    kind = task_kind(Path(src), wanted)
+    if kind == "retrieval":
+        return kind
+    for name, value in (("metric", settings.metric), ("similarity", settings.similarity)):
+        if value not in (None, "cosine"):
+            raise UserError(
+                f"the task {kind} has its own measures and compares by cosine; got {name} "
+                f"{value}: leave it out, or take --task retrieval."
+            )
+    return kind
+
+
+def check_measured(
+    src: str | os.PathLike[str] | None, settings: EvaluateSettings, task: str | None = None
+) -> None:
     """Raise UserError for a source or collection that cannot be measured with these settings."""
+    if src is not None and check_task(src, settings, task) != "retrieval":
+        check_settings(settings, "texts")
+        return
     if src is not None and not settings.demo and is_collection(src):
         check_settings(settings, "collection")
         return

@@ -16,10 +16,11 @@ from nestvec.choose.cheapest import choose as cheapest
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import Method
-from nestvec.choose.specs import FALLBACKS, candidate_specs
+from nestvec.choose.specs import candidate_specs, is_ladder
 from nestvec.codec.nested import Codec
 from nestvec.jobs.amounts import in_percent
-from nestvec.jobs.evaluate import SCHEMA_VERSION, gathered, interval_json, needed, remarks
+from nestvec.jobs.evaluate import gathered, needed, remarks
+from nestvec.jobs.evaluation import SCHEMA_VERSION, interval_json
 from nestvec.jobs.keepers import Keeper
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.material import Material
@@ -130,7 +131,7 @@ def choose_with(
     listener = progress or quiet()
     with gathered(src, settings, listener) as material:
         questions = needed(material)
-        keepers = _keepers(settings, len(material.vectors))
+        keepers = _keepers(settings, material)
         evidence, choice = _measure(material, questions, settings, keepers, [], listener)
     share = choice.comparison.share
     return ChooseResult(
@@ -153,7 +154,7 @@ def pick(
     """Choose a code by the questions, and give it fitted, with all rows' codes."""
     if len(questions.task.ids) < 2:
         return pick_unmeasured(material, settings, progress)
-    keepers = _keepers(settings, len(material.vectors))
+    keepers = _keepers(settings, material)
     taken = {keeper.name for keeper in keepers}
     others = [method for method in plain_baselines() if method.name not in taken]
     evidence, choice = _measure(material, questions, settings, keepers, others, progress)
@@ -205,9 +206,12 @@ def pick_unmeasured(material: Material, settings: ChooseSettings, progress: Prog
     )
 
 
-def _keepers(settings: ChooseSettings, rows: int) -> list[Keeper]:
-    specs = candidate_specs(rows) if settings.spec == "auto" else (settings.spec,)
-    return [Keeper(spec) for spec in specs]
+def _keepers(settings: ChooseSettings, material: Material) -> list[Keeper]:
+    rows, dim = material.vectors.shape
+    if settings.spec != "auto":
+        return [Keeper(settings.spec)]
+    below = tuple(width for width in material.widths if width < dim)
+    return [Keeper(spec) for spec in candidate_specs(rows, below)]
 
 
 def _measure(
@@ -238,7 +242,7 @@ def _measure(
 
 def _nested_name(keepers: Sequence[Keeper], chosen: str) -> str:
     """Which of the codes a report calls "nested": the chosen one where it has cuts to show."""
-    laddered = [keeper.name for keeper in keepers if keeper.name not in FALLBACKS]
+    laddered = [keeper.name for keeper in keepers if is_ladder(keeper.name)]
     return chosen if chosen in laddered or not laddered else laddered[0]
 
 

@@ -11,6 +11,7 @@ from nestvec.jobs.settings import EmbedSettings
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
+    from nestvec.data.model_nesting import TrainedNesting
 
 
 def check_encoder(settings: EmbedSettings) -> None:
@@ -32,13 +33,11 @@ def width_notes(settings: EmbedSettings) -> tuple[str, ...]:
 
     Raises UserError where they are fewer than its narrowest width, or the model cannot be had.
     """
-    from nestvec.data.model_files import find_model
-    from nestvec.data.model_nesting import check_cut, read_nesting
+    from nestvec.data.model_nesting import check_cut
 
     if settings.api is not None:
         return ()
-    files = find_model(settings.model)
-    trained = None if files.downloads else read_nesting(Path(files.location))
+    trained, _ = nesting_of(settings)
     if trained is None or settings.dimensions is None:
         return ()
     return tuple(
@@ -49,6 +48,26 @@ def width_notes(settings: EmbedSettings) -> tuple[str, ...]:
             remedy="--any-dimensions",
         )
     )
+
+
+def trained_widths(settings: EmbedSettings) -> tuple[int, ...]:
+    """The widths that the model says it was trained for, rising; none where it says nothing."""
+    trained, _ = nesting_of(settings)
+    return () if trained is None else trained.widths
+
+
+def nesting_of(settings: EmbedSettings) -> tuple[TrainedNesting | None, str]:
+    """What the model says it can be cut to, and where it lies; None behind an API or on a hub.
+
+    Raises UserError where the model cannot be had.
+    """
+    from nestvec.data.model_files import find_model
+    from nestvec.data.model_nesting import read_nesting
+
+    if settings.api is not None:
+        return None, ""
+    files = find_model(settings.model)
+    return (None if files.downloads else read_nesting(Path(files.location))), files.location
 
 
 def make_encoder(settings: EmbedSettings) -> Encoder:

@@ -93,7 +93,7 @@ def code_width(spec: str, dim: int) -> int:
     total = 0
     for term in parse_spec(spec):
         amount = term.amount // 8 if term.kind == "sign" else term.amount
-        total += widths.get(term.kind, amount)
+        total += amount or widths[term.kind]
     return total
 
 

@@ -15,7 +15,7 @@ from nestvec.data.source import Source
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.jobs.asking import ask_collection, ask_texts, ask_vectors
-from nestvec.jobs.encoders import make_encoder, width_notes
+from nestvec.jobs.encoders import make_encoder, trained_widths, width_notes
 from nestvec.jobs.questions import Questions, hold_out
 from nestvec.jobs.settings import EvaluateSettings
 from nestvec.progress import Progress
@@ -34,7 +34,8 @@ class Material:
 
     rows: iterable again and again. vectors: (n, d) float, row i of rows[i]. questions: what it is
     measured by, None where there are too few rows. encoder: None for vectors.
-    titled: whether documents were encoded with their titles.
+    titled: whether documents were encoded with their titles. widths: those that the model says it
+    was trained for, none where it says nothing.
     truncated: documents the model cut, None where unknown. encode_seconds: 0 for vectors.
     """
 
@@ -51,6 +52,7 @@ class Material:
     warnings: tuple[str, ...] = ()
     model: str | None = None
     titled: bool = True
+    widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _gather_texts(
         ),
         encoder.name,
         asking.titled,
+        trained_widths(settings),
     )
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nestvec.data.training import Examples
-from nestvec.learn.layers import Layers
+from nestvec.learn.layers import Layers, encode_layers
 from nestvec.learn.losses.nested import prefix_name
 from nestvec.learn.losses.two_d import layer_name
 from nestvec.measure.clusters import correct
@@ -79,25 +78,9 @@ class DevMeasure:
                 list(texts), batch_size=self._batch, show_progress_bar=False, truncate_dim=None
             )
             return {None: np.asarray(found, np.float32)}
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        parts: dict[int | None, list[F32]] = {layer: [] for layer in self._cuts}
-        device = next(model.parameters()).device
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            for start in range(0, len(texts), self._batch):
-                few = [texts[i] for i in order[start : start + self._batch]]
-                features = {
-                    name: value.to(device) if isinstance(value, torch.Tensor) else value
-                    for name, value in model.preprocess(few).items()
-                }
-                read = self._layers.read(model, features, model(dict(features)))
-                for layer, kept in parts.items():
-                    assert layer is not None
-                    kept.append(read[layer - 1].float().cpu().numpy())
-        model.train(training)
-        back = np.argsort(order)
-        return {layer: np.concatenate(kept)[back] for layer, kept in parts.items()}
+        wanted = [layer for layer in self._cuts if layer is not None]
+        of_layer = encode_layers(model, self._layers, texts, wanted, batch=self._batch)
+        return {layer: of_layer[layer] for layer in wanted}
 
 
 def _judged(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nestvec.errors import UserError
 from nestvec.learn.sentence_model import add_matrix
+from nestvec.progress import Progress, quiet
 
 _PROBE = "A short text."
 
@@ -82,6 +85,40 @@ class Layers:
 
     def _normed(self, state: Tensor) -> Tensor:
         return state if self._norm is None else self._norm(state)
+
+
+def encode_layers(
+    model: Any,
+    layers: Layers,
+    texts: Sequence[str],
+    wanted: Sequence[int],
+    *,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> dict[int, NDArray[np.float32]]:
+    """{layer: embeddings (n, d)} of the texts at the wanted layers, in order, from one pass."""
+    listener = progress or quiet()
+    listener.start("encoding at every layer", len(texts))
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    parts: dict[int, list[NDArray[np.float32]]] = {layer: [] for layer in wanted}
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch):
+            few = [texts[i] for i in order[start : start + batch]]
+            features = {
+                name: value.to(device) if isinstance(value, Tensor) else value
+                for name, value in model.preprocess(few).items()
+            }
+            read = layers.read(model, features, model(dict(features)))
+            for layer, kept in parts.items():
+                kept.append(read[layer - 1].float().cpu().numpy())
+            listener.advance(len(few))
+    model.train(training)
+    listener.finish()
+    back = np.argsort(order)
+    return {layer: np.concatenate(kept)[back] for layer, kept in parts.items()}
 
 
 def pooled(model: Any, features: Mapping[str, Any], state: Tensor) -> Tensor:

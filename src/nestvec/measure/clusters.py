@@ -24,9 +24,15 @@ def v_measure(labels: ArrayLike, clusters: ArrayLike, beta: float = 1.0) -> floa
     width = int(found.max()) + 1
     # only the cells that occur are counted: labels x clusters may be far larger than n
     _, joint = np.unique(truth.astype(np.int64) * width + found, return_counts=True)
-    h_truth = _entropy(np.bincount(truth))
-    h_found = _entropy(np.bincount(found))
-    shared = h_truth + h_found - _entropy(joint)
+    return v_of_counts(np.bincount(truth), np.bincount(found), joint, beta)
+
+
+def v_of_counts(
+    of_label: NDArray[Any], of_cluster: NDArray[Any], of_both: NDArray[Any], beta: float = 1.0
+) -> float:
+    """The V-measure from how many items bear each label, lie in each cluster, and do both."""
+    h_truth, h_found = _entropy(of_label), _entropy(of_cluster)
+    shared = h_truth + h_found - _entropy(of_both)
     homogeneity = shared / h_truth if h_truth else 1.0
     completeness = shared / h_found if h_found else 1.0
     weighed = beta * homogeneity + completeness

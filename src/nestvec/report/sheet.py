@@ -177,11 +177,13 @@ NAMES = {
 
 def family(method: str) -> Family:
     """The family a method is drawn in."""
-    return FAMILIES.get(method, "quantizer")
+    return FAMILIES.get(method, "int8" if method.endswith("xint8") else "quantizer")
 
 
 def title(method: str) -> str:
     """A method's name for people."""
+    if method.endswith("xint8"):
+        return f"prefix, {method.removesuffix('xint8')} dims, int8"
     return NAMES.get(method, f"nested {method}" if "xcb" in method else method)
 
 

@@ -1,0 +1,66 @@
+"""The shape of what a size shows, from a sample of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.choose.methods import Encoded
+from nestvec.choose.relevance import QueryTask
+from nestvec.codec.directions import directions
+from nestvec.measure.geometry import alignment, intrinsic_dimension, uniformity
+
+F32 = NDArray[np.float32]
+
+_ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Figures of measure/geometry.py, None where they do not exist."""
+
+    intrinsic_dimension: int | None
+    alignment: float | None
+    uniformity: float | None
+
+
+def geometry_of(unit: F32, together: NDArray[np.int64], seed: int) -> Geometry:
+    """The geometry of vectors (n, d) of unit length, by at most 2,000 of them, drawn by seed.
+
+    together: (p, 2) rows that belong together.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(len(unit))[:_ROWS])
+    some = unit[rows]
+    distinct = len(some) > 1 and bool((some != some[0]).any())
+    return Geometry(
+        intrinsic_dimension(some) if distinct else None,
+        alignment(unit[together[:, 0]], unit[together[:, 1]]) if len(together) else None,
+        uniformity(some) if len(some) > 1 else None,
+    )
+
+
+def geometry_of_sizes(
+    encoded: Encoded, sizes: int, task: QueryTask, n: int, metric: str, seed: int
+) -> list[Geometry]:
+    """The geometry of n encoded documents at each size; queries belong to their relevant rows.
+
+    Under l2 a size shows more than vectors, and there is none.
+    """
+    if metric == "l2":
+        return [Geometry(None, None, None)] * sizes
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(rng.permutation(len(task.relevance.rows))[:_ROWS])
+    rows = np.sort(rng.permutation(n)[:_ROWS])
+    every, place = np.unique(
+        np.concatenate([rows, task.relevance.rows[drawn]]), return_inverse=True
+    )
+    askers = task.relevance.query_of[drawn]
+    found = []
+    for queries, view in zip(encoded.map_queries(task.vectors), encoded.views(every), strict=True):
+        unit = directions(view)
+        shape = geometry_of(unit[place[: len(rows)]], np.zeros((0, 2), np.int64), seed)
+        gap = alignment(directions(queries[askers]), unit[place[len(rows) :]])
+        found.append(replace(shape, alignment=gap))
+    return found

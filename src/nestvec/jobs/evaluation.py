@@ -1,0 +1,109 @@
+"""What an evaluation gives, and the nested codes that it measures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nestvec.choose.evidence import Cell, Evidence
+from nestvec.choose.methods import Method, NestedMethod
+from nestvec.choose.specs import codebook_specs
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The grid of a source: evidence, and the circumstances it was measured in.
+
+    kind_of_queries: labels, title->text or agreement; for other tasks than retrieval sts,
+    clustering or classification. others: the same grid by further measures of the task.
+    warnings: sentences for people.
+    """
+
+    evidence: Evidence
+    about_queries: str
+    warnings: tuple[str, ...]
+    seconds: float
+    peak_rss_mb: float
+    others: tuple[Evidence, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The measure, such as nDCG@10."""
+        return self.evidence.measure
+
+    @property
+    def queries(self) -> int:
+        """How many queries were asked."""
+        return self.evidence.queries
+
+    @property
+    def kind_of_queries(self) -> str:
+        """Where relevance comes from."""
+        return self.evidence.kind
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The grid."""
+        return self.evidence.cells
+
+    @property
+    def full(self) -> tuple[float, float, float]:
+        """Value, low and high of the full vectors."""
+        found = self.evidence.full
+        return found.value, found.low, found.high
+
+    @property
+    def full_bytes(self) -> int:
+        """Bytes of a full float32 vector."""
+        return 4 * self.evidence.dim
+
+    def to_json(self) -> dict[str, Any]:
+        """metric, queries, full, cells and the rest, as a JSON object."""
+        evidence = self.evidence
+        return {
+            "metric": evidence.measure,
+            "queries": evidence.queries,
+            "kind_of_queries": evidence.kind,
+            "about_queries": self.about_queries,
+            "items": evidence.documents,
+            "dim": evidence.dim,
+            "similarity": evidence.metric,
+            "full": interval_json(self.full),
+            "full_bytes": self.full_bytes,
+            "cells": [asdict(cell) for cell in evidence.cells],
+            "others": [_table(other) for other in self.others],
+            "parts": [asdict(part) for part in evidence.parts],
+            "left_out": list(evidence.left_out),
+            "fitted_rows": evidence.fitted_rows,
+            "fitted_on_relevant": evidence.fitted_on_relevant,
+            "seed": evidence.seed,
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+            "peak_rss_mb": self.peak_rss_mb,
+            "schema_version": SCHEMA_VERSION,
+        }
+
+
+def interval_json(found: tuple[float, float, float] | None) -> dict[str, float] | None:
+    """{value, low, high}, or None."""
+    return None if found is None else dict(zip(("value", "low", "high"), found, strict=True))
+
+
+def _table(evidence: Evidence) -> dict[str, Any]:
+    full = evidence.full
+    return {
+        "metric": evidence.measure,
+        "queries": evidence.queries,
+        "full": interval_json((full.value, full.low, full.high)),
+        "cells": [asdict(cell) for cell in evidence.cells],
+    }
+
+
+def nested_codes(spec: str, rows: int) -> list[Method]:
+    """The nested code to measure; for "auto" the best per byte, and smaller ones by their spec."""
+    if spec != "auto":
+        return [NestedMethod(spec)]
+    *smaller, best = codebook_specs(rows)
+    return [NestedMethod(best), *(NestedMethod(each, name=each) for each in smaller)]
