@@ -82,9 +82,8 @@ class Ladder:
             for level in range(last - first):
                 seed = fitting.seed * 1009 + first + level
                 rest = beams.residuals(here, self.codebooks[first : first + level], seed)
-                few = self.codewords * (_FEW_ROWS if first + level < _EARLY else _FEW_ROWS_LATER)
                 centers = progressive_kmeans(
-                    rest, self.codewords, pool, seed=seed, short=len(here) < few
+                    rest, self.codewords, pool, seed=seed, short=self._few(len(here), first + level)
                 )
                 words, scales = round_codewords(centers, self.precision)
                 self.words[first + level], self.scales[first + level] = words, scales
@@ -95,6 +94,11 @@ class Ladder:
             rest = here.copy()
             add_codewords(rest, -self.codebooks[first:last], beams.codes[:, 0], 0)
             here = rest
+
+    def _few(self, rows: int, level: int) -> bool:
+        """Whether rows are too few for long k-means; so far for codewords of 2 bits alone."""
+        least = _FEW_ROWS if level < _EARLY else _FEW_ROWS_LATER
+        return self.precision == 2 and rows < least * self.codewords
 
     def encode(self, residuals: F32) -> U8:
         """Codes (n, bytes); by blocks of 8,192 rows, so memory is bounded by the block."""

@@ -209,9 +209,9 @@ def pick_unmeasured(material: Material, settings: ChooseSettings, progress: Prog
 def _keepers(settings: ChooseSettings, material: Material) -> list[Keeper]:
     rows, dim = material.vectors.shape
     if settings.spec != "auto":
-        return [Keeper(settings.spec)]
+        return [Keeper(settings.spec, rows)]
     below = tuple(width for width in material.widths if width < dim)
-    return [Keeper(spec) for spec in candidate_specs(rows, below)]
+    return [Keeper(spec, rows) for spec in candidate_specs(rows, below)]
 
 
 def _measure(

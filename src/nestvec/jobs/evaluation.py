@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nestvec.choose.evidence import Cell, Evidence
 from nestvec.choose.methods import Method, NestedMethod
-from nestvec.choose.specs import codebook_specs
+from nestvec.choose.specs import codebook_specs, nested_methods
 
 SCHEMA_VERSION = 1
 
@@ -105,5 +105,5 @@ def nested_codes(spec: str, rows: int) -> list[Method]:
     """The nested code to measure; for "auto" the best per byte, and smaller ones by their spec."""
     if spec != "auto":
         return [NestedMethod(spec)]
-    *smaller, best = codebook_specs(rows)
-    return [NestedMethod(best), *(NestedMethod(each, name=each) for each in smaller)]
+    *smaller, best = nested_methods(codebook_specs(rows), rows)
+    return [replace(best, name="nested"), *smaller]

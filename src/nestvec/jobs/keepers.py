@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.methods import NestedCodes, NestedFitted, NestedMethod
-from nestvec.choose.specs import FALLBACKS
+from nestvec.choose.specs import FALLBACKS, candidate_power
 from nestvec.codec.nested import Codec
 from nestvec.jobs.sheets import Coded
 from nestvec.progress import Progress
@@ -18,9 +18,9 @@ from nestvec.progress import Progress
 class Keeper:
     """A nested method that keeps what it fitted and coded, so that nothing is done twice."""
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, rows: int) -> None:
         self.name = spec
-        self._method = NestedMethod(spec, name=spec)
+        self._method = NestedMethod(spec, power=candidate_power(rows), name=spec)
         self._codec: Codec | None = None
         self._codes: NestedCodes | None = None
 
