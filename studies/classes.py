@@ -9,7 +9,6 @@ FF. Models are kept in --work; a rerun adds what is missing.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from studies.pictures import lines as lines_of
-from studies.trained import F32, F64, encoded, machine, trained
+from studies.trained import F32, F64, encoded, machine, parser_of, trained
 
 from nestvec.data.training import Examples, read_examples
 from nestvec.measure.intervals import bootstrap_mean, non_inferior, paired_difference
@@ -34,11 +33,7 @@ ROWS = 4_000
 
 def main() -> None:
     """Train, measure and write classes.json and classes.md."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path(".study-work/classes"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
+    parser = parser_of("classes", __doc__)
     options = parser.parse_args()
     whole = os.environ.get("FULL") == "1"
     began = time.perf_counter()

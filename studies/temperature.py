@@ -14,7 +14,6 @@ and 128 tokens. Models and vectors are kept in --work; a rerun goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
@@ -26,7 +25,17 @@ import numpy as np
 import torch
 from sklearn.manifold import TSNE
 from studies.pictures import lines, scatters
-from studies.trained import F32, F64, Retrieval, acl_task, acl_training, encoded, machine, trained
+from studies.trained import (
+    F32,
+    F64,
+    Retrieval,
+    acl_task,
+    acl_training,
+    encoded,
+    machine,
+    parser_of,
+    trained,
+)
 
 from nestvec.data.training import Examples, read_examples
 from nestvec.learn.losses.contrastive import negative_weights
@@ -50,13 +59,9 @@ _SMALLER = {"full": 1, "leading": 4, "random": 4, "signs": 32, "signs of leading
 
 def main() -> None:
     """Train, measure and write temperature.json, temperature.md and pictures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = parser_of("temperature", __doc__)
     parser.add_argument("--pairs", type=int, default=4_000)
     parser.add_argument("--documents", type=int, default=8_000)
-    parser.add_argument("--work", type=Path, default=Path(".study-work/temperature"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
     options = parser.parse_args()
     whole = os.environ.get("FULL") == "1"
     began = time.perf_counter()

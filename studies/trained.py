@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -40,6 +41,16 @@ class Retrieval:
     documents: list[str]
     queries: list[str]
     relevance: Relevance
+
+
+def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
+    """The options that every study has; about: the docstring of its file."""
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path(".study-work") / name)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
+    return parser
 
 
 def machine() -> str:

@@ -12,7 +12,6 @@ a rerun goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from studies.pictures import heat_maps
-from studies.trained import F64, machine, trained
+from studies.trained import F64, machine, parser_of, trained
 
 from nestvec.data.training import Examples, read_examples
 from nestvec.jobs.truncate import truncate
@@ -49,11 +48,8 @@ ARMS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Train, measure and write two_d.json, two_d.md and two_d.svg."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path(".study-work/two_d"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
+    parser = parser_of("two_d", __doc__)
+    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES))
     options = parser.parse_args()
     began = time.perf_counter()
     place = options.data / "pairs" / "stsb.tsv.gz"
@@ -81,7 +77,9 @@ def main() -> None:
         for name, cells in cosines(model, tests, ((layer, width),)).items():
             found[name]["small"] |= cells
     result = {
-        "command": "make study NAME=two_d DATA=folder",
+        "command": "make study NAME=two_d DATA=folder "
+        f'ARGS="--rates {" ".join(f"{rate:g}" for rate in options.rates)}"',
+        "rates_tried": options.rates,
         "machine": machine(),
         "seed": options.seed,
         "settings": SETTINGS,
@@ -104,7 +102,7 @@ def chosen(
     mean over the six pairs.
     """
     best: tuple[float, Path, float] | None = None
-    for rate in RATES:
+    for rate in options.rates:
         model = fitted(arm, "minilm", changes, train, rate, options)
         cells = cosines(model, {"dev": dev}, PAIRS[-1:] if arm == "plain" else PAIRS)["dev"]
         score = float(np.mean([spearman(v, grades(dev)) for v in cells.values()]))
@@ -254,7 +252,8 @@ def as_markdown(result: dict[str, Any]) -> str:
     speeds = ", ".join(f"{k}: {v:.0f}" for k, v in result["sentences_a_second"].items())
     lines += ["", f"Sentences a second by number of layers (STS-B, float32): {speeds}.", ""]
     rates = ", ".join(f"{arm} {rate:g}" for arm, rate in result["learning_rates"].items())
-    lines += [f"Learning rates, chosen on STS-B's dev pairs of {RATES}: {rates}.", ""]
+    tried = " ".join(f"{rate:g}" for rate in result["rates_tried"])
+    lines += [f"Learning rates, chosen on STS-B's dev pairs of {tried}: {rates}.", ""]
     lines += [f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)", ""]
     return "\n".join(lines)
 
