@@ -150,6 +150,8 @@ def test_collections_and_arrays_know_no_other_task(vectors_nv):
         nv.evaluate(vectors_nv[0], task="sts")
     with pytest.raises(nv.UserError, match="retrieval alone"):
         nv.evaluate(np.eye(20, dtype=np.float32), task="clustering")
+    with pytest.raises(nv.UserError, match="text_column goes with retrieval alone"):
+        nv.evaluate("rows.csv", task="clustering", text_column="body")
 
 
 def test_equal_grades_are_refused(tmp_path):

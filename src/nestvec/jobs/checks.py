@@ -71,15 +71,17 @@ def check_task(src: object, settings: EvaluateSettings, wanted: str | None = Non
 
     Raises UserError where the task, or an option beside it, does not go with src; imports no torch.
     """
+    names = ("queries", "qrels", "text_column", "vector_column")
+    given = [name for name in names if getattr(settings, name) is not None]
+    given += ["split"] if settings.split != "none" else []
     rows = isinstance(src, (str, os.PathLike)) and not settings.demo and not is_collection(src)
-    given = settings.queries is not None or settings.qrels is not None
     if not rows or given:
         if wanted not in (None, "retrieval"):
-            reason = "queries and qrels" if given else "collections, arrays and the demonstration"
             task_kind("", wanted)
+            beside = f"{given[0]} goes" if given else "collections, arrays and the demo go"
             raise UserError(
-                f"{reason} are measured by retrieval alone; got the task {wanted}: give a file of "
-                "graded pairs or labelled texts instead."
+                f"{beside} with retrieval alone; got the task {wanted}: give a table of graded "
+                "pairs or labelled texts, and no such option."
             )
         return "retrieval"
     assert isinstance(src, (str, os.PathLike))
