@@ -26,8 +26,7 @@ from studies.trained import F64, machine, parser_of, trained
 from nestvec.data.training import Examples, read_examples
 from nestvec.jobs.truncate import truncate
 from nestvec.learn.layers import Layers, encode_layers
-from nestvec.learn.sentence_model import load_model
-from nestvec.learn.trainer import quiet_libraries
+from nestvec.learn.sentence_model import load_model, quiet_libraries
 from nestvec.measure.resamples import draw_counts, paired_intervals, spearman_of_draws
 from nestvec.measure.similarity import spearman
 from nestvec.vectors import prefix

@@ -76,7 +76,7 @@ _HOMES = {
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
     "Codec": ("nestvec.codec.nested", "Codec"),
     "Collection": ("nestvec.index.collection", "Collection"),
-    "Evaluation": ("nestvec.jobs.evaluate", "Evaluation"),
+    "Evaluation": ("nestvec.jobs.evaluation", "Evaluation"),
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.collection", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),

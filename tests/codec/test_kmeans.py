@@ -103,3 +103,13 @@ def test_every_iteration_lowers_the_error(pool):
         words, _ = nearest(rows, lloyd(rows, start, iterations, pool))
         errors.append(((rows - lloyd(rows, start, iterations, pool)[words]) ** 2).sum())
     assert all(b <= a * (1 + 1e-5) for a, b in itertools.pairwise(errors))
+
+
+def test_blas_gets_its_threads_back_from_fits_that_overlap():
+    before = [(m["filepath"], m["num_threads"]) for m in threadpool_info()]
+    first, second = threads(), threads()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert [(m["filepath"], m["num_threads"]) for m in threadpool_info()] == before

@@ -127,7 +127,7 @@ def test_rows_beyond_the_bound_are_drawn_and_said(labelled, monkeypatch):
     monkeypatch.setattr(tasks, "MOST_ROWS", 50)
     found = nv.evaluate(labelled, spec="4xcb16")
     assert found.queries == 50
-    assert any("50 of 90 rows were drawn" in text for text in found.warnings)
+    assert any("50 of 90 test rows were drawn" in text for text in found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,23 @@ def test_equal_grades_are_refused(tmp_path):
     place = write(tmp_path / "p.csv", ["sentence1,sentence2,score", "a,b,1", "c,d,1"])
     with pytest.raises(nv.UserError, match="two different grades"):
         nv.evaluate(place)
+
+
+def test_methods_whose_codes_compare_with_queries_alone_are_left_out(labelled):
+    found = nv.evaluate(labelled, spec="4xcb16")
+    assert "pca-float" not in {cell.method for cell in found.cells}
+    assert [text.split(":")[0] for text in found.evidence.left_out] == ["pca-float"]
+
+
+@pytest.mark.parametrize("label", ["same", "{i}"])
+def test_labels_that_tell_nothing_are_refused(tmp_path, label):
+    rows = [json.dumps({"text": f"word {i}", "label": label.format(i=i)}) for i in range(9)]
+    place = write(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(nv.UserError, match="tell some texts apart"):
+        nv.evaluate(place)
+
+
+def test_a_wrong_code_is_told_before_anything_is_encoded(labelled, monkeypatch):
+    monkeypatch.setattr(tasks, "make_encoder", None)
+    with pytest.raises(nv.UserError, match="500xint8 for vectors of 384"):
+        nv.evaluate(labelled, spec="500xint8")

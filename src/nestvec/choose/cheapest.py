@@ -178,9 +178,8 @@ def choose(
     through all cuts of its codec, exceed it by `margin` standard errors, and the shares of all
     larger cuts reach it too: a short cut that beats the longer ones is luck. Of these the cheapest
     is taken: rows x (code and fact bytes) and the codec. Without a share, of the options within
-    max_bytes the cheapest
-    whose loss from the best of them is within one standard error. Where nothing honours the
-    wish, the nearest is taken, and met is False.
+    max_bytes the cheapest whose loss from the best of them is within one standard error. Where
+    nothing honours the wish, the nearest is taken, and met is False.
     Raises UserError where no method is a codec or the full vectors find nothing.
     """
     values, full_values = evidence.query_values()

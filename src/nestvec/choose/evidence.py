@@ -23,8 +23,8 @@ class Cell:
     dims: coordinates kept, None where the code has none. bytes: code bytes a vector;
     fact_bytes: what is read of a row beside them (norms, lengths); codec_bytes: the method's
     own size, once. value with its interval; delta is value less the full vectors' value, paired.
-    layer: of the encoder, None for all of it. The last three are those of measure/geometry.py,
-    None where they were not taken.
+    layer: of the encoder, None for all of it. intrinsic_dimension, alignment and uniformity: of
+    measure/geometry.py, None where they were not taken.
     """
 
     method: str

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.choose.methods import Encoded
+from nestvec.choose.methods import Encoded, Size
 from nestvec.choose.relevance import QueryTask
 from nestvec.codec.directions import directions
 from nestvec.measure.geometry import alignment, intrinsic_dimension, uniformity
@@ -41,15 +42,22 @@ def geometry_of(unit: F32, together: NDArray[np.int64], seed: int) -> Geometry:
     )
 
 
+def shows_vectors(view: F32, size: Size, dim: int) -> bool:
+    """Whether what a size shows are vectors, which compare with one another.
+
+    view: (m, w) of vectors (m, dim). Where a constant stands beside the coordinates (PCA with its
+    mean, RaBitQ, every method under l2), rows compare with mapped queries alone.
+    """
+    return bool(view.shape[1] == (size.dims or dim))
+
+
 def geometry_of_sizes(
-    encoded: Encoded, sizes: int, task: QueryTask, n: int, metric: str, seed: int
+    encoded: Encoded, sizes: Sequence[Size], task: QueryTask, n: int, seed: int
 ) -> list[Geometry]:
     """The geometry of n encoded documents at each size; queries belong to their relevant rows.
 
-    Under l2 a size shows more than vectors, and there is none.
+    None where a size does not show vectors.
     """
-    if metric == "l2":
-        return [Geometry(None, None, None)] * sizes
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.permutation(len(task.relevance.rows))[:_ROWS])
     rows = np.sort(rng.permutation(n)[:_ROWS])
@@ -58,7 +66,11 @@ def geometry_of_sizes(
     )
     askers = task.relevance.query_of[drawn]
     found = []
-    for queries, view in zip(encoded.map_queries(task.vectors), encoded.views(every), strict=True):
+    mapped, dim = encoded.map_queries(task.vectors), task.vectors.shape[1]
+    for size, queries, view in zip(sizes, mapped, encoded.views(every), strict=True):
+        if not shows_vectors(view, size, dim):
+            found.append(Geometry(None, None, None))
+            continue
         unit = directions(view)
         shape = geometry_of(unit[place[: len(rows)]], np.zeros((0, 2), np.int64), seed)
         gap = alignment(directions(queries[askers]), unit[place[len(rows) :]])

@@ -64,9 +64,8 @@ def evaluate_grid(
         listener.finish()
         found.extend((method.name, size) for size in fitted.sizes)
         if geometry:
-            shapes.extend(
-                geometry_of_sizes(encoded, len(fitted.sizes), task, len(documents), metric, seed)
-            )
+            shapes.extend(geometry_of_sizes(encoded, fitted.sizes, task, len(documents), seed))
+        del fitted, encoded  # or two methods' codes were held at once
     full_values, found, values, shapes = values[0], found[1:], values[1:], shapes[1:]
     table = np.array(values).reshape(len(found), len(full_values))
     everyone = np.ones(len(full_values), dtype=bool)

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from nestvec.choose.baselines import FullVectors
 from nestvec.choose.evidence import Cell, Evidence
-from nestvec.choose.geometry import Geometry, geometry_of
+from nestvec.choose.geometry import Geometry, geometry_of, shows_vectors
 from nestvec.choose.methods import Method, Size, unique_names
 from nestvec.codec.directions import directions
 from nestvec.errors import UserError
 from nestvec.measure.clusters import correct, v_measure
 from nestvec.measure.intervals import Interval, bootstrap_means
-from nestvec.measure.probes import cluster, linear_probe, nearest_labels
 from nestvec.measure.resamples import (
     draw_counts,
     paired_intervals,
@@ -129,6 +128,8 @@ class Clustering:
 
     def answers(self, vectors: F32) -> Answers:
         """The cluster of every text."""
+        from nestvec.measure.probes import cluster
+
         return {"v_measure": cluster(vectors, len(np.unique(self.labels)), self.seed)}
 
     def values(self, measure: str, answers: Sequence[NDArray[Any]], seed: int) -> Judged:
@@ -166,6 +167,8 @@ class Classification:
 
     def answers(self, vectors: F32) -> Answers:
         """Which test texts get the right label."""
+        from nestvec.measure.probes import linear_probe, nearest_labels
+
         known, train, test = self.labels[self.train], vectors[self.train], vectors[self.test]
         truth = self.labels[self.test]
         return {
@@ -203,7 +206,6 @@ def evaluate_task(
     fit_on: NDArray[np.int64] | None = None,
     layers: Mapping[int, tuple[F32, Sequence[int]]] | None = None,
     seed: int = 0,
-    left_out: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[Evidence]:
     """Put a task to every method at every size: evidence for each of the task's measures.
@@ -219,12 +221,16 @@ def evaluate_task(
     sample = whole if fit_on is None else whole[fit_on]
     found: list[tuple[str, int | None, Size, Geometry]] = []
     answers: list[Answers] = []
+    unfit: dict[str, str] = {}
     widths = {layer: list(each) for layer, (_, each) in (layers or {}).items()}
     listener.start(f"measuring {task.kind}", 1 + len(methods) + sum(map(len, widths.values())))
     for method in (FullVectors(), *methods):
         fitted = method.fit(sample, "cosine", seed, quiet())
         views = fitted.encode(whole, quiet()).views(slice(0, len(whole)))
-        for size, view in zip(fitted.sizes, views, strict=True):
+        for size, view in zip(fitted.sizes, views, strict=False):
+            if not shows_vectors(view, size, whole.shape[1]):
+                unfit[method.name] = "its codes compare with queries alone"
+                break
             unit = directions(view)
             answers.append(task.answers(unit))
             found.append((method.name, None, size, geometry_of(unit, task.together, seed)))
@@ -253,7 +259,7 @@ def evaluate_task(
                 fitted_rows=len(sample),
                 fitted_on_relevant=fit_on is None,
                 seed=seed,
-                left_out=tuple(left_out),
+                left_out=tuple(f"{name}: {why}" for name, why in unfit.items()),
             )
         )
     seconds = round(time.perf_counter() - began, 3)

@@ -17,7 +17,7 @@ from nestvec.codec.ladder import Ladder
 from nestvec.codec.levels import Level
 from nestvec.codec.scalar import Floats, Int8
 from nestvec.codec.signs import SignPlane
-from nestvec.codec.spec import LevelSpec
+from nestvec.codec.spec import LevelSpec, check_width
 from nestvec.errors import UserError
 
 PathLike = str | os.PathLike[str]
@@ -33,11 +33,7 @@ def make_level(term: LevelSpec, dim: int) -> Level:
     if term.kind == "sign":
         return SignPlane(term.amount)
     if term.kind == "int8":
-        if term.amount > dim:
-            raise UserError(
-                f"int8 keeps at most all coordinates; got {term} for vectors of {dim}: write "
-                f"{dim}xint8 or fewer."
-            )
+        check_width(term, dim)
         return Int8(dim, term.amount or dim)
     return Floats(term.kind, dim)
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -31,6 +32,11 @@ _MIDDLE_ITERATIONS = 4
 _WIDE_ITERATIONS = 2
 
 
+_LOCK = Lock()
+_FITS: list[threadpool_limits | None] = []
+"""One entry a running fit; the first holds what BLAS goes back to when the last ends."""
+
+
 class Pool(NamedTuple):
     """Threads that k-means runs on, and their number."""
 
@@ -47,11 +53,22 @@ def threads() -> Iterator[Pool]:
     much.
     """
     count = min(thread_count(), _SHARES)
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(count, "k-means") as executor,
-    ):
+    with _blas_alone(), ThreadPoolExecutor(count, "k-means") as executor:
         yield Pool(executor, count)
+
+
+@contextmanager
+def _blas_alone() -> Iterator[None]:
+    """BLAS with one thread, for as long as any fit runs: the setting is the whole process's."""
+    with _LOCK:
+        _FITS.append(threadpool_limits(1, user_api="blas") if not _FITS else None)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            kept = _FITS.pop()
+            if kept is not None:
+                kept.restore_original_limits()
 
 
 def lloyd(rows: F32, centers: F32, iterations: int, pool: Pool) -> F32:

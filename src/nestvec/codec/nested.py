@@ -52,7 +52,7 @@ class Codec:
     sample.
 
     Fitting holds three copies of the sample and four of the residuals that a codebook is fitted
-    on, 65,536 or the sample's rows, in float32, and 140 MB of inner products:
+    on, 256 a codeword or the sample's rows, in float32, and 140 MB of inner products:
     benchmarks/results/fit_memory.json has the peak for a million rows of 1,536, and it is no more
     for more rows.
     """

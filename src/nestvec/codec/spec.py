@@ -67,6 +67,15 @@ def format_spec(levels: tuple[LevelSpec, ...]) -> str:
     return "+".join(map(str, levels))
 
 
+def check_width(term: LevelSpec, dim: int) -> None:
+    """Raise UserError where an int8 term names more coordinates than vectors of dim have."""
+    if term.kind == "int8" and term.amount > dim:
+        raise UserError(
+            f"int8 keeps at most all coordinates; got {term} for vectors of {dim}: write "
+            f"{dim}xint8 or fewer."
+        )
+
+
 def _parse_level(term: str, spec: str) -> LevelSpec:
     for form, kind in _FORMS:
         found = form.fullmatch(term)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nestvec import tables
 from nestvec.data import layout
 from nestvec.data.tabular import is_records, read_records
 from nestvec.data.training import Examples, read_examples
@@ -52,6 +53,8 @@ def task_kind(place: str | Path, wanted: str | None) -> Kind:
     if _halves(path) is not None:
         return "classification"
     if not path.is_file() or not is_records(path):
+        return "retrieval"
+    if tables.is_table(path) and "vector" in tables.column_kinds(path).values():
         return "retrieval"
     columns = _first(path)
     if any(a in columns and b in columns for a, b in _PAIRS) and _any(_GRADES, columns):
@@ -99,7 +102,7 @@ def _of_split(path: Path, shape: Literal["scored", "labelled"]) -> Examples:
 
 def _halves(path: Path) -> tuple[Path, Path] | None:
     """The train and the test file of a folder of labelled texts that is no corpus."""
-    if not path.is_dir() or layout.find_corpus(path) is not None:
+    if not path.is_dir() or layout.find_corpus(path) or layout.find_vectors(path):
         return None
     train, test = (layout.find_records(path, name) for name in ("train", "test"))
     if train is None or test is None:

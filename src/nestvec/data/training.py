@@ -111,8 +111,8 @@ def _from_records(
             values[name].append(_value(record.get(name), kind, f"{place} {where}", name))
     if seen_splits and not any(values.values()):
         raise UserError(
-            f"{place} has no row of the split {split!r} (it has {', '.join(seen_splits)}): name "
-            "one of them."
+            f"{place} has no row of the split {split!r} (it has {', '.join(seen_splits)}): give "
+            "rows of that split, or name another."
         )
     if not values or not values[names[0]]:
         raise UserError(f"{place} holds no examples: give a file with at least one row.")

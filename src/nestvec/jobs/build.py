@@ -258,6 +258,11 @@ def _result(
     )
 
 
+def _within(material: Material) -> tuple[int, ...]:
+    """The trained widths that the vectors have."""
+    return tuple(width for width in material.widths if width <= material.vectors.shape[1])
+
+
 def _too_few(items: int, pays_from: int, codec_bytes: int) -> Sequence[str]:
     if items >= pays_from:
         return ()
@@ -286,7 +291,7 @@ def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Ma
         spec=picked.coded.codec.spec,
         plan=picked.plan,
         model=material.model,
-        nesting=",".join(map(str, material.widths)) or None,
+        nesting=",".join(map(str, _within(material))) or None,
         revision=None if encoder is None else encoder.revision,
         prompts=prompts,
         encoder=described,

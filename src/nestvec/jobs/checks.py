@@ -11,7 +11,7 @@ from pathlib import Path
 from nestvec.data.source import Source, open_demo, open_source
 from nestvec.data.tasks import Kind, task_kind
 from nestvec.errors import UserError
-from nestvec.jobs.encoders import check_encoder
+from nestvec.jobs.encoders import check_encoder, width_of
 from nestvec.jobs.settings import (
     DEMO_OUT,
     BuildSettings,
@@ -55,7 +55,7 @@ def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> 
 
 def check_settings(settings: EvaluateSettings, kind: str) -> None:
     """Raise UserError for a measure, code or model that cannot be; imports no torch."""
-    from nestvec.codec.spec import parse_spec
+    from nestvec.codec.spec import check_width, parse_spec
     from nestvec.measure.metrics import Measure
 
     if settings.metric is not None:
@@ -64,6 +64,10 @@ def check_settings(settings: EvaluateSettings, kind: str) -> None:
         parse_spec(settings.spec)
     if kind == "texts":
         check_encoder(settings)
+        width = width_of(settings)
+        if settings.spec != "auto" and width is not None:
+            for term in parse_spec(settings.spec):
+                check_width(term, width)
 
 
 def check_task(src: object, settings: EvaluateSettings, wanted: str | None = None) -> Kind:
@@ -103,7 +107,7 @@ def check_measured(
     src: str | os.PathLike[str] | None, settings: EvaluateSettings, task: str | None = None
 ) -> None:
     """Raise UserError for a source or collection that cannot be measured with these settings."""
-    if src is not None and check_task(src, settings, task) != "retrieval":
+    if check_task(src, settings, task) != "retrieval":
         check_settings(settings, "texts")
         return
     if src is not None and not settings.demo and is_collection(src):

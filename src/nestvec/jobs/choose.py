@@ -16,7 +16,7 @@ from nestvec.choose.cheapest import choose as cheapest
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import Method
-from nestvec.choose.specs import candidate_specs, is_ladder
+from nestvec.choose.specs import candidate_power, candidate_specs, is_ladder
 from nestvec.codec.nested import Codec
 from nestvec.jobs.amounts import in_percent
 from nestvec.jobs.evaluate import gathered, needed, remarks
@@ -181,7 +181,8 @@ def pick(
 def pick_unmeasured(material: Material, settings: ChooseSettings, progress: Progress) -> Picked:
     """A code for rows that are too few to measure anything: near to lossless, and said so."""
     spec = UNMEASURED_SPEC if settings.spec == "auto" else settings.spec
-    codec = Codec(spec, metric=material.similarity, seed=settings.seed)
+    power = candidate_power(len(material.vectors))
+    codec = Codec(spec, metric=material.similarity, power=power, seed=settings.seed)
     codec.fit(material.vectors, progress=progress)
     codes = codec.encode(material.vectors, progress)
     facts = codec.facts(codes, material.vectors)

@@ -56,6 +56,17 @@ def trained_widths(settings: EmbedSettings) -> tuple[int, ...]:
     return () if trained is None else trained.widths
 
 
+def width_of(settings: EmbedSettings) -> int | None:
+    """The width of the vectors to come, None where it is known only once the model is loaded."""
+    from nestvec.data.model_files import find_model
+    from nestvec.data.model_nesting import read_width
+
+    if settings.dimensions is not None or settings.api is not None:
+        return settings.dimensions
+    files = find_model(settings.model)
+    return None if files.downloads else read_width(Path(files.location))
+
+
 def nesting_of(settings: EmbedSettings) -> tuple[TrainedNesting | None, str]:
     """What the model says it can be cut to, and where it lies; None behind an API or on a hub.
 

@@ -58,6 +58,7 @@ def evaluate_with(
     if kind != "retrieval":
         from nestvec.jobs.tasks import evaluate_rows
 
+        check_settings(settings, "texts")
         return evaluate_rows(str(src), kind, settings, listener)
     with gathered(src, settings, listener) as material:
         questions = needed(material)

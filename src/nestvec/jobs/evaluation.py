@@ -7,7 +7,7 @@ from typing import Any
 
 from nestvec.choose.evidence import Cell, Evidence
 from nestvec.choose.methods import Method, NestedMethod
-from nestvec.choose.specs import codebook_specs, nested_methods
+from nestvec.choose.specs import candidate_power, codebook_specs, nested_methods
 
 SCHEMA_VERSION = 1
 
@@ -104,6 +104,6 @@ def _table(evidence: Evidence) -> dict[str, Any]:
 def nested_codes(spec: str, rows: int) -> list[Method]:
     """The nested code to measure; for "auto" the best per byte, and smaller ones by their spec."""
     if spec != "auto":
-        return [NestedMethod(spec)]
+        return [NestedMethod(spec, power=candidate_power(rows))]
     *smaller, best = nested_methods(codebook_specs(rows), rows)
     return [replace(best, name="nested"), *smaller]

@@ -10,7 +10,7 @@ from typing import Any
 
 from nestvec.choose.specs import codebook_specs
 from nestvec.codec.fitting import shrink
-from nestvec.codec.spec import parse_spec
+from nestvec.codec.spec import check_width, parse_spec
 from nestvec.data.source import Source
 from nestvec.jobs.checks import check_build
 from nestvec.jobs.encoders import make_encoder
@@ -94,6 +94,7 @@ def code_width(spec: str, dim: int) -> int:
     for term in parse_spec(spec):
         amount = term.amount // 8 if term.kind == "sign" else term.amount
         total += amount or widths[term.kind]
+        check_width(term, dim)
     return total
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.methods import NestedCodes, NestedFitted, NestedMethod
-from nestvec.choose.specs import FALLBACKS, candidate_power
+from nestvec.choose.specs import candidate_power, is_ladder
 from nestvec.codec.nested import Codec
 from nestvec.jobs.sheets import Coded
 from nestvec.progress import Progress
@@ -34,7 +34,7 @@ class Keeper:
 
     def keep(self, codes: NestedCodes) -> None:
         """Remember codes that are small; wide ones are made again if they are chosen."""
-        if self.name not in FALLBACKS:
+        if is_ladder(self.name):
             self._codes = codes
 
     def coded(self, vectors: NDArray[Any], cut: int, progress: Progress) -> Coded:

@@ -18,6 +18,7 @@ from nestvec.jobs.asking import ask_collection, ask_texts, ask_vectors
 from nestvec.jobs.encoders import make_encoder, trained_widths, width_notes
 from nestvec.jobs.questions import Questions, hold_out
 from nestvec.jobs.settings import EvaluateSettings
+from nestvec.nesting import Nesting
 from nestvec.progress import Progress
 from nestvec.vectors import check_vectors
 
@@ -146,6 +147,7 @@ def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress
     Raises UserError where it keeps codes only.
     """
     opened = Collection.open(path)
+    nesting = opened.manifest.nesting
     vectors = opened.vectors()
     similarity = opened.manifest.metric
     if settings.similarity not in (None, similarity):
@@ -164,6 +166,7 @@ def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress
         similarity,
         questions,
         model=opened.manifest.model,
+        widths=() if nesting is None else Nesting.parse(nesting).widths,
     )
 
 

@@ -16,6 +16,7 @@ from nestvec.choose.tasks import Classification, Clustering, Task, evaluate_task
 from nestvec.data.encode import encode_texts
 from nestvec.data.encoder import Encoder
 from nestvec.data.tasks import Kind, TaskRows, read_task
+from nestvec.errors import UserError
 from nestvec.jobs.encoders import make_encoder, nesting_of, width_notes
 from nestvec.jobs.evaluation import Evaluation, nested_codes
 from nestvec.jobs.machine import peak_rss_mb
@@ -71,11 +72,13 @@ def _set(
 ) -> tuple[list[str], Task, NDArray[np.int64] | None, tuple[str, ...]]:
     """The texts of a task, the task over their vectors, the rows to fit on, and remarks."""
     test = rows.test.drawn(MOST_ROWS, seed)
-    notes = _drawn(len(test), len(rows.test))
+    notes = _drawn(len(test), len(rows.test), "test")
     columns = list(test.columns.values())
     if rows.kind == "sts":
         texts, similarity = similarity_task(*columns)
         return texts, similarity, None, notes
+    learned_from = rows.test if rows.train is None else rows.train
+    _check_labels(list(learned_from.columns.values())[1], rows.about)
     if rows.train is None:
         return columns[0], Clustering(np.asarray(columns[1]), seed), None, notes
     train = rows.train.drawn(MOST_ROWS, seed)
@@ -83,7 +86,7 @@ def _set(
     labels = np.asarray([*known[1], *columns[1]])
     learned = np.arange(len(train))
     task = Classification(labels, learned, len(train) + np.arange(len(test)), seed)
-    notes = (*notes, *_drawn(len(train), len(rows.train)))
+    notes = (*notes, *_drawn(len(train), len(rows.train), "train"))
     return [*known[0], *columns[0]], task, learned, notes
 
 
@@ -95,22 +98,35 @@ def _of_layers(
     if nesting is None or len(nesting.layers) < 2:
         return {}
     from nestvec.learn.layers import Layers, encode_layers
-    from nestvec.learn.sentence_model import load_model
-    from nestvec.learn.trainer import quiet_libraries
+    from nestvec.learn.sentence_model import load_model, quiet_libraries
 
     remote = settings.trust_remote_code
     with quiet_libraries():
         model = load_model(settings.model, location, max_tokens=None, remote_code=remote)
+    model.to(str(encoder.describe()["device"]))
     prompt = str(encoder.describe().get("document_prompt") or "")
     shallow = sorted(nesting.layers)[:-1]
     found = encode_layers(
         model, Layers(model), [prompt + text for text in texts], shallow, progress=progress
     )
-    return {layer: (found[layer], nesting.layers[layer]) for layer in shallow}
+    return {
+        layer: (found[layer], tuple(w for w in nesting.layers[layer] if w <= encoder.dim))
+        for layer in shallow
+    }
 
 
-def _drawn(rows: int, of: int) -> tuple[str, ...]:
-    return () if rows == of else (f"{rows:,} of {of:,} rows were drawn by seed.",)
+def _check_labels(labels: Sequence[str], about: str) -> None:
+    """Raise UserError unless some texts share a label and some do not."""
+    kinds = len(set(labels))
+    if not 1 < kinds < len(labels):
+        raise UserError(
+            f"labels must tell some texts apart and put some together; got {kinds} labels of "
+            f"{len(labels)} texts ({about}): name another file or column."
+        )
+
+
+def _drawn(rows: int, of: int, which: str) -> tuple[str, ...]:
+    return () if rows == of else (f"{rows:,} of {of:,} {which} rows were drawn by seed.",)
 
 
 def _remarks(evidence: Evidence) -> tuple[str, ...]:

@@ -73,8 +73,8 @@ def train(
     from nestvec.learn.models import save_heads, save_model, trained_nesting
     from nestvec.learn.objective import Objective
     from nestvec.learn.rotation import rotate
-    from nestvec.learn.sentence_model import load_model, set_dropout
-    from nestvec.learn.trainer import quiet_libraries, train_model
+    from nestvec.learn.sentence_model import load_model, quiet_libraries, set_dropout
+    from nestvec.learn.trainer import train_model
 
     with quiet_libraries():
         model = load_model(

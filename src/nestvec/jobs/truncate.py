@@ -63,8 +63,7 @@ def truncate(
 
     from nestvec.learn.layers import encoder_of, stack_of
     from nestvec.learn.models import save_model, truncate_model
-    from nestvec.learn.sentence_model import load_model
-    from nestvec.learn.trainer import quiet_libraries
+    from nestvec.learn.sentence_model import load_model, quiet_libraries
 
     with quiet_libraries():
         loaded = load_model(model, files.location, max_tokens=None, remote_code=trust_remote_code)

@@ -16,8 +16,8 @@ from nestvec.data.training import Examples
 from nestvec.errors import MissingExtra, UserError
 from nestvec.learn.objective import Objective
 from nestvec.learn.recipe import parse_recipe
-from nestvec.learn.sentence_model import load_model
-from nestvec.learn.trainer import quiet_libraries, train_model
+from nestvec.learn.sentence_model import load_model, quiet_libraries
+from nestvec.learn.trainer import train_model
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,6 +15,7 @@ from torch import Tensor, nn
 from nestvec.errors import MissingExtra, UserError
 
 try:
+    import transformers
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 except ImportError:
@@ -58,3 +64,28 @@ def add_matrix(model: Any, matrix: Tensor) -> None:
         model.append(unit)
     else:
         model.append(part)
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keeps remarks and bars of the libraries off the terminal; errors still come through."""
+    datasets = sys.modules.get("datasets")
+    if datasets is not None:
+        datasets.disable_progress_bars()
+    names = ("sentence_transformers", "transformers", "accelerate", "datasets")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging._tqdm_active = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            if datasets is not None:
+                datasets.enable_progress_bars()
+            transformers.utils.logging._tqdm_active = bars
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +32,7 @@ from nestvec.learn.launched import is_first, world_size
 from nestvec.learn.models import trained_nesting
 from nestvec.learn.objective import Objective
 from nestvec.learn.recipe import Recipe, TrainTable
+from nestvec.learn.sentence_model import quiet_libraries
 
 _OBJECTIVE = "objective.safetensors"
 _PREFIX = "loss_"
@@ -289,25 +287,3 @@ def _last_checkpoint(workplace: Path) -> str | None:
     # the trainer's state is the last file of a checkpoint that is written
     whole = [place for place in found if (place / "trainer_state.json").is_file()]
     return str(whole[-1]) if whole else None
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keeps remarks and bars of the libraries off the terminal; errors still come through."""
-    names = ("sentence_transformers", "transformers", "accelerate", "datasets")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    datasets.disable_progress_bars()
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging._tqdm_active = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            datasets.enable_progress_bars()
-            transformers.utils.logging._tqdm_active = bars
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -58,13 +58,12 @@ def v_measure_of_draws(labels: ArrayLike, clusters: ArrayLike, counts: Draws) ->
     """
     _, truth = np.unique(np.asarray(labels), return_inverse=True)
     _, found = np.unique(np.asarray(clusters), return_inverse=True)
-    wide = int(found.max()) + 1
-    cells = truth * wide + found
-    tall = int(truth.max()) + 1
+    # only the cells that occur are counted: labels x clusters may be far larger than n
+    _, both = np.unique(truth * (int(found.max()) + 1) + found, return_inverse=True)
     values = np.empty(len(counts))
     for draw, weights in enumerate(counts):
-        table = np.bincount(cells, weights, minlength=tall * wide).reshape(tall, wide)
-        values[draw] = v_of_counts(table.sum(axis=1), table.sum(axis=0), table.ravel())
+        of_label, of_cluster, of_both = (np.bincount(x, weights) for x in (truth, found, both))
+        values[draw] = v_of_counts(of_label, of_cluster, of_both)
     return values
 
 
