@@ -27,7 +27,13 @@ from nestvec.measure.intervals import bootstrap_mean, non_inferior, paired_diffe
 from nestvec.vectors import prefix
 
 WIDTHS = (8, 16, 32, 64, 128, 256, 384)
-SETTINGS = {"batch": 32, "epochs": 2, "learning_rate": 1e-4, "bfloat16": True}
+SETTINGS = {
+    "batch": 32,
+    "epochs": 2,
+    "learning_rate": 1e-4,
+    "own_learning_rate": 0.1,
+    "bfloat16": True,
+}
 ROWS = 4_000
 
 

@@ -23,6 +23,8 @@ LOSSES = (*PAIR_LOSSES, "cosent", "cross_entropy", "masked_words")
 LAYER_LOSSES = ("two_d", "uniform", "ese", "pairs")
 SCHEDULES = ("constant", "linear", "cosine")
 HEADS = ("separate", "tied")
+# On banking77, 250 steps: accuracy .78 to .92 at 8 to 384 dimensions, for .31 to .82 by .01.
+_HEADS_RATE, _OTHERS_RATE = 0.1, 0.01
 #: of the trainer's, those that are called like the package they need
 REPORTERS = ("none", "tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "trackio", "swanlab")
 
@@ -116,7 +118,8 @@ class TrainTable:
 
     batch: examples a step on each device; mini_batch: examples encoded at a time, by gradient
     caching. learning_rate: of the model; own_learning_rate: of what the loss trains itself (class
-    heads, weights of widths, a temperature), which starts from nothing. warmup (share of the
+    heads: .1 where None; weights of widths, a temperature: .01), which starts from nothing: heads
+    read short prefixes of unit vectors, and must grow. warmup (share of the
     steps), weight_decay, seed. bfloat16: compute in it. evaluate_every, save_every: steps, None for
     each epoch's end. patience: stop after so many evaluations without a better mean over widths.
     report_to: of the trainer, such as tensorboard.
@@ -127,7 +130,7 @@ class TrainTable:
     batch: int = 128
     mini_batch: int | None = None
     learning_rate: float = 2e-5
-    own_learning_rate: float = 1e-2
+    own_learning_rate: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.0
     seed: int = 0
@@ -155,6 +158,14 @@ class Recipe:
         if not self.nesting.widths:
             return Nesting((dim,))
         return Nesting(self.nesting.widths, self.nesting.weights)
+
+    @property
+    def own_rate(self) -> float:
+        """The learning rate of what the loss trains itself."""
+        given = self.train.own_learning_rate
+        if given is not None:
+            return given
+        return _HEADS_RATE if self.loss.kind == "cross_entropy" else _OTHERS_RATE
 
     def to_json(self) -> dict[str, Any]:
         """The tables as plain values."""

@@ -82,7 +82,7 @@ def train_model(
                 workplace,
                 len(examples),
                 has_dev=dev is not None,
-                own=bool(objective.own_state()),
+                own_rate=recipe.own_rate if objective.own_state() else None,
             ),
             train_dataset=_dataset(examples, labels),
             loss=objective,
@@ -211,7 +211,7 @@ def _callbacks(objective: Objective, train: TrainTable, progress: Progress) -> l
 
 
 def _arguments(
-    train: TrainTable, workplace: Path, rows: int, *, has_dev: bool, own: bool
+    train: TrainTable, workplace: Path, rows: int, *, has_dev: bool, own_rate: float | None
 ) -> SentenceTransformerTrainingArguments:
     per_epoch = max(1, -(-rows // (train.batch * world_size())))
     steps = train.steps or max(1, round(per_epoch * train.epochs))
@@ -224,7 +224,7 @@ def _arguments(
         max_steps=steps,
         per_device_train_batch_size=train.batch,
         learning_rate=train.learning_rate,
-        learning_rate_mapping={_OWN: train.own_learning_rate} if own else {},
+        learning_rate_mapping={} if own_rate is None else {_OWN: own_rate},
         warmup_steps=round(train.warmup * steps),
         weight_decay=train.weight_decay,
         seed=train.seed,
