@@ -92,7 +92,7 @@ def run_set(name: str, options: argparse.Namespace) -> None:
     methods: list[Method] = [
         NestedMethod(options.spec, options.beam, power),
         *plain_baselines(),
-        Residual(options.beam, bytes_of_code),
+        Residual(options.beam, bytes_of_code, all_entries=True),
         Product(),
         RotatedProduct(),
         Rabitq(),

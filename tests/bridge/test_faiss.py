@@ -56,6 +56,48 @@ def test_products_point_where_the_vectors_do(method, vectors):
     assert cosines[-1] > 0.95
 
 
+def test_axes_are_shared_out_by_their_variances():
+    # standard deviations 8 4 2 1: the first axis, then two that make up for it, then the last
+    rows = np.repeat(np.eye(4, dtype=np.float32) * [8, 4, 2, 1], 2, axis=0) * np.resize(
+        [1, -1], (8, 1)
+    ).astype(np.float32)
+    found = np.abs(bridge.even_axes(rows.astype(np.float32), 2))
+    np.testing.assert_allclose(found, np.eye(4)[[0, 3, 1, 2]], atol=1e-6)
+
+
+def test_axes_of_padded_and_of_equal_rows_are_a_rotation(vectors):
+    padded = np.pad(vectors, ((0, 0), (0, 4)))
+    for rows in (padded, np.ones((9, 12), np.float32)):
+        axes = bridge.even_axes(rows, 4).astype(np.float64)
+        np.testing.assert_allclose(axes @ axes.T, np.eye(axes.shape[0]), atol=1e-5)
+
+
+def test_a_rotation_leaves_less_error_than_none():
+    rng = np.random.default_rng(4)
+    spread = 0.8 ** np.arange(D) * np.sqrt(D)
+    rows = (rng.standard_normal((2_000, D)) * spread).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = {}
+    for method in (bridge.Product(), bridge.RotatedProduct()):
+        _, _, views = _views(method, rows)
+        cosines[method.name] = [float((view * rows).sum(axis=1).mean()) for view in views[:3]]
+    assert all(o > p for o, p in zip(cosines["opq"], cosines["pq"], strict=True))
+
+
+def test_the_best_entry_alone_teaches_codebooks_for_other_rows_as_well():
+    rng = np.random.default_rng(5)
+    rows = (rng.standard_normal((4_000, D)) * 0.8 ** np.arange(D)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = []
+    for every in (False, True):
+        fitted = bridge.Residual(beam=4, bytes=8, all_entries=every).fit(
+            rows[:3_000], "cosine", 0, quiet()
+        )
+        views = fitted.encode(rows[3_000:], quiet()).views(slice(0, 1_000))
+        cosines.append([float((view * rows[3_000:]).sum(axis=1).mean()) for view in views])
+    np.testing.assert_allclose(cosines[0], cosines[1], atol=0.01)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_rabitq_scores_as_faiss_searches(bits, vectors, queries):
     method = bridge.Rabitq(bits=(bits,))
