@@ -65,6 +65,15 @@ def test_what_is_trained_is_an_ordinary_model_that_got_better(small_model, pair_
     assert not (tmp_path / "out.partial").exists()
 
 
+def test_a_reporter_s_files_outlast_the_training(small_model, pair_file, tmp_path):
+    logs = tmp_path / "out.partial" / "runs"
+    logs.mkdir(parents=True)
+    (logs / "events").write_text("kept")
+    train(tables(small_model, pair_file, train={"steps": 1}), tmp_path / "out")
+    assert (tmp_path / "out" / "runs" / "events").read_text() == "kept"
+    assert not (tmp_path / "out.partial").exists()
+
+
 def test_the_folder_says_what_it_was_trained_for(small_model, pair_file, tmp_path):
     train(tables(small_model, pair_file, train={"steps": 1}), tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())

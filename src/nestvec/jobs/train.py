@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nestvec.data.training import Examples, Shape
 
 _RECIPE = "recipe.json"
+_LOGS = "runs"  # TensorBoard's, where transformers' trainer puts them
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def train(
         (finished / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
         if objective.heads is not None:
             save_heads(objective.heads, list(labels or ()), finished)
+        if (workplace / _LOGS).is_dir():
+            os.replace(workplace / _LOGS, finished / _LOGS)
         os.replace(finished, place)
         shutil.rmtree(workplace)
     return TrainResult(
