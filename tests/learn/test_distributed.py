@@ -43,8 +43,12 @@ def recipe(folder, model, data, batch, *, learned=False, more=""):
         (False, ""),
         pytest.param(True, "", marks=pytest.mark.slow),
         pytest.param(False, "mini_batch = 3", marks=pytest.mark.slow),
+        pytest.param(False, '[layers]\nkind = "two_d"', marks=pytest.mark.slow),
+        pytest.param(
+            False, 'mini_batch = 3\n[layers]\nkind = "two_d"', marks=pytest.mark.slow
+        ),
     ],
-    ids=["plain", "learned weights", "cached"],
+    ids=["plain", "learned weights", "cached", "layers", "cached layers"],
 )
 def test_two_processes_are_one_with_twice_the_batch(
     learned, more, small_model, pair_file, tmp_path
