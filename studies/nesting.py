@@ -15,16 +15,16 @@ import json
 import os
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from studies.pictures import lines
 from studies.trained import (
     F64,
-    acl_task,
-    acl_training,
-    machine,
-    parser_of,
+    acl_facts,
+    acl_of,
+    acl_parser_of,
     trained,
     values_at,
     vectors_of,
@@ -48,37 +48,18 @@ SETTINGS = {"batch": 64, "learning_rate": 5e-5, "bfloat16": True}
 
 def main() -> None:
     """Train, measure and write nesting.json, nesting.md and nesting.svg."""
-    parser = parser_of("nesting", __doc__)
-    parser.add_argument("--pairs", type=int, default=4_000)
-    parser.add_argument("--documents", type=int, default=8_000)
-    options = parser.parse_args()
+    options = acl_parser_of("nesting", __doc__).parse_args()
     whole = os.environ.get("FULL") == "1"
     began = time.perf_counter()
-    rows = 10**9 if whole else options.pairs
-    pairs = acl_training(options.data, rows, options.seed, options.work)
-    task = acl_task(options.data, "test", None if whole else options.documents)
+    pairs, task = acl_of(options, whole)
     found: dict[str, dict[int, F64]] = {}
     for arm, nesting in ARMS.items():
-        recipe = {
-            "model": {
-                "name": "minilm", "rotate": True, "dropout": 0.0,
-                "max_tokens": 128 if whole else 64,
-            },
-            "data": {"train": str(pairs)},
-            "nesting": nesting,
-            "train": {**SETTINGS, "seed": options.seed},
-        }  # fmt: skip
-        model = trained(arm.replace(" ", "-"), recipe, options.work)
+        one = recipe(pairs, nesting, options.seed, 128 if whole else 64)
+        model = trained(arm.replace(" ", "-"), one, options.work)
         queries, documents = vectors_of(model, task, options.work)
         found[arm] = values_at(queries, documents, task.relevance, WIDTHS, Axes())
     result = {
-        "command": f"{'FULL=1 ' if whole else ''}make study NAME=nesting DATA=folder "
-        f'ARGS="--pairs {options.pairs} --documents {options.documents}"',
-        "machine": machine(),
-        "seed": options.seed,
-        "pairs": len(pairs.read_text().splitlines()),
-        "documents": len(task.documents),
-        "queries": len(task.queries),
+        **acl_facts("nesting", options, pairs, task),
         "settings": SETTINGS,
         "nestings": ARMS,
         "seconds": round(time.perf_counter() - began, 1),
@@ -98,6 +79,16 @@ def main() -> None:
     stem.with_suffix(".md").write_text(as_markdown(result))
     stem.with_suffix(".svg").write_text(picture(result))
     print(as_markdown(result))
+
+
+def recipe(pairs: Path, nesting: dict[str, Any], seed: int, tokens: int) -> dict[str, Any]:
+    """InfoNCE by a nesting, from the model's own axes, of so many tokens of a text."""
+    return {
+        "model": {"name": "minilm", "rotate": True, "dropout": 0.0, "max_tokens": tokens},
+        "data": {"train": str(pairs)},
+        "nesting": nesting,
+        "train": {**SETTINGS, "seed": seed},
+    }
 
 
 def _difference(values: F64, rival: F64) -> dict[str, Any]:

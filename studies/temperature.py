@@ -29,11 +29,10 @@ from studies.trained import (
     F32,
     F64,
     Retrieval,
-    acl_task,
-    acl_training,
+    acl_facts,
+    acl_of,
+    acl_parser_of,
     encoded,
-    machine,
-    parser_of,
     trained,
 )
 
@@ -59,41 +58,23 @@ _SMALLER = {"full": 1, "leading": 4, "random": 4, "signs": 32, "signs of leading
 
 def main() -> None:
     """Train, measure and write temperature.json, temperature.md and pictures."""
-    parser = parser_of("temperature", __doc__)
-    parser.add_argument("--pairs", type=int, default=4_000)
-    parser.add_argument("--documents", type=int, default=8_000)
-    options = parser.parse_args()
+    options = acl_parser_of("temperature", __doc__).parse_args()
     whole = os.environ.get("FULL") == "1"
     began = time.perf_counter()
-    pairs = acl_training(
-        options.data, 10**9 if whole else options.pairs, options.seed, options.work
-    )
-    task = acl_task(options.data, "test", None if whole else options.documents)
+    pairs, task = acl_of(options, whole)
     place = options.data / "clustering_short" / "stackoverflow.tsv.gz"
     questions = read_examples(str(place), "labelled").drawn(None if whole else 5_000, 0)
     found: dict[str, Any] = {}
     vectors: dict[str, F32] = {}
     for arm, (loss, widths) in arms().items():
-        recipe = {
-            "model": {"name": "minilm", "dropout": 0.0, "max_tokens": 128 if whole else 64},
-            "data": {"train": str(pairs)},
-            "nesting": {"widths": list(widths)},
-            "loss": loss,
-            "train": {**SETTINGS, "seed": options.seed},
-        }
-        model = trained(arm.replace(" ", "-"), recipe, options.work)
+        one = recipe(pairs, loss, widths, options.seed, 128 if whole else 64)
+        model = trained(arm.replace(" ", "-"), one, options.work)
         found[arm], vectors[arm] = measured(model, task, questions, options.work)
         print(
             arm, json.dumps({k: round(v["value"], 4) for k, v in found[arm]["retrieval"].items()})
         )
     result = {
-        "command": f"{'FULL=1 ' if whole else ''}make study NAME=temperature DATA=folder "
-        f'ARGS="--pairs {options.pairs} --documents {options.documents}"',
-        "machine": machine(),
-        "seed": options.seed,
-        "pairs": len(pairs.read_text().splitlines()),
-        "documents": len(task.documents),
-        "queries": len(task.queries),
+        **acl_facts("temperature", options, pairs, task),
         "questions": len(questions),
         "settings": SETTINGS,
         "seconds": round(time.perf_counter() - began, 1),
@@ -122,6 +103,19 @@ def arms() -> dict[str, tuple[dict[str, Any], tuple[int, ...]]]:
     found["TempAggMRL"] = ({"kind": "temp_agg_mrl", **several}, WIDTHS)
     found["TempSpecMRL"] = ({"kind": "temp_spec_mrl", **several}, WIDTHS)
     return found
+
+
+def recipe(
+    pairs: Path, loss: dict[str, Any], widths: tuple[int, ...], seed: int, tokens: int
+) -> dict[str, Any]:
+    """A loss at these widths, at full width where there are none, of so many tokens of a text."""
+    return {
+        "model": {"name": "minilm", "dropout": 0.0, "max_tokens": tokens},
+        "data": {"train": str(pairs)},
+        "nesting": {"widths": list(widths)},
+        "loss": loss,
+        "train": {**SETTINGS, "seed": seed},
+    }
 
 
 def measured(

@@ -53,6 +53,37 @@ def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def acl_parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
+    """parser_of, and how much of the ACL abstracts is taken where FULL is not 1."""
+    parser = parser_of(name, about)
+    parser.add_argument("--pairs", type=int, default=4_000)
+    parser.add_argument("--documents", type=int, default=8_000)
+    return parser
+
+
+def acl_of(options: argparse.Namespace, whole: bool) -> tuple[Path, Retrieval]:
+    """Pairs to train on, and titles of 2024 against abstracts."""
+    pairs = acl_training(
+        options.data, 10**9 if whole else options.pairs, options.seed, options.work
+    )
+    return pairs, acl_task(options.data, "test", None if whole else options.documents)
+
+
+def acl_facts(
+    name: str, options: argparse.Namespace, pairs: Path, task: Retrieval
+) -> dict[str, Any]:
+    """What a result says of its command, machine, seed and data."""
+    return {
+        "command": f"{'FULL=1 ' if os.environ.get('FULL') == '1' else ''}make study NAME={name} "
+        f'DATA=folder ARGS="--pairs {options.pairs} --documents {options.documents}"',
+        "machine": machine(),
+        "seed": options.seed,
+        "pairs": len(pairs.read_text().splitlines()),
+        "documents": len(task.documents),
+        "queries": len(task.queries),
+    }
+
+
 def machine() -> str:
     """What it ran on."""
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"

@@ -44,9 +44,7 @@ def recipe(folder, model, data, batch, *, learned=False, more=""):
         pytest.param(True, "", marks=pytest.mark.slow),
         pytest.param(False, "mini_batch = 3", marks=pytest.mark.slow),
         pytest.param(False, '[layers]\nkind = "two_d"', marks=pytest.mark.slow),
-        pytest.param(
-            False, 'mini_batch = 3\n[layers]\nkind = "two_d"', marks=pytest.mark.slow
-        ),
+        pytest.param(False, 'mini_batch = 3\n[layers]\nkind = "two_d"', marks=pytest.mark.slow),
     ],
     ids=["plain", "learned weights", "cached", "layers", "cached layers"],
 )

@@ -7,7 +7,7 @@ faiss takes as many threads as its omp_set_num_threads was told, or OMP_NUM_THRE
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -118,6 +118,28 @@ def _empty_product(
     return product
 
 
+def _each_size(
+    name: str,
+    sample: F32,
+    metric: str,
+    progress: Progress,
+    train: Callable[[F32, int], _TrainedProduct],
+) -> StagesFitted:
+    """A quantizer that train(padded rows, count) makes for every byte count."""
+    rows = directions(sample)
+    dim = sample.shape[1]
+    counts = _code_sizes(dim)
+    progress.start(f"Fitting {name}", len(counts))
+    stages = []
+    for count in counts:
+        trained = train(_padded(rows, -(-dim // count) * count), count)
+        size = Size(None, int(trained.quantizer.code_size), fact_bytes(metric), trained.own_bytes)
+        stages.append(calibrated(size, trained, rows))
+        progress.advance(1)
+    progress.finish()
+    return StagesFitted(metric, tuple(stages))
+
+
 @dataclass(frozen=True)
 class Product:
     """Jegou et al. 2011: a quantizer of one-byte parts for every byte count up to 64.
@@ -132,23 +154,15 @@ class Product:
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> StagesFitted:
         """Train one quantizer a byte count."""
         faiss = require_faiss()
-        rows = directions(sample)
         dim = sample.shape[1]
-        counts = _code_sizes(dim)
-        progress.start(f"Fitting {self.name}", len(counts))
-        stages = []
-        for count in counts:
-            padded = _padded(rows, -(-dim // count) * count)
-            product = _empty_product(
-                faiss, padded.shape[1], count, len(rows), seed, self.iterations
-            )
+
+        def train(padded: F32, count: int) -> _TrainedProduct:
+            width = padded.shape[1]
+            product = _empty_product(faiss, width, count, len(padded), seed, self.iterations)
             product.train(padded)
-            trained = _TrainedProduct(product, dim, None)
-            size = Size(None, int(product.code_size), fact_bytes(metric), trained.own_bytes)
-            stages.append(calibrated(size, trained, rows))
-            progress.advance(1)
-        progress.finish()
-        return StagesFitted(metric, tuple(stages))
+            return _TrainedProduct(product, dim, None)
+
+        return _each_size(self.name, sample, metric, progress, train)
 
 
 @dataclass(frozen=True)
@@ -167,23 +181,15 @@ class RotatedProduct:
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> StagesFitted:
         """Train one rotation and quantizer a byte count."""
         faiss = require_faiss()
-        rows = directions(sample)
         dim = sample.shape[1]
-        counts = _code_sizes(dim)
-        progress.start(f"Fitting {self.name}", len(counts))
-        stages = []
-        for count in counts:
-            padded = _padded(rows, -(-dim // count) * count)
-            width = padded.shape[1]
+
+        def train(padded: F32, count: int) -> _TrainedProduct:
             rotation = self._rotation(faiss, padded, count, seed)
-            product = _empty_product(faiss, width, count, len(rows), seed)
+            product = _empty_product(faiss, padded.shape[1], count, len(padded), seed)
             product.train(np.ascontiguousarray(padded @ rotation))
-            trained = _TrainedProduct(product, dim, rotation)
-            size = Size(None, int(product.code_size), fact_bytes(metric), trained.own_bytes)
-            stages.append(calibrated(size, trained, rows))
-            progress.advance(1)
-        progress.finish()
-        return StagesFitted(metric, tuple(stages))
+            return _TrainedProduct(product, dim, rotation)
+
+        return _each_size(self.name, sample, metric, progress, train)
 
     def _rotation(self, faiss: Any, padded: F32, count: int, seed: int) -> F32:
         width = padded.shape[1]
