@@ -1,13 +1,14 @@
 """MRL against what a plain model offers at every width: make study NAME=mrl DATA=folder.
 
 all-MiniLM-L6-v2 is fine-tuned on titles and abstracts of ACL papers up to 2022, by InfoNCE at full
-width (plain) or at seven widths (mrl; mrl-rotated starts from vectors turned to their own axes),
-and asked for papers of 2024 and, unseen, for SciFact's abstracts. Beside the plain model's prefixes
-stand random coordinates of it, PCA, SVD (both fitted on training abstracts), and FF: one model
-fine-tuned for one width. DATA has acl_abstracts and scifact in the BEIR layout (ACL Anthology;
-allenai/scifact). By default 4,000 pairs, 8,000 abstracts none of which was trained on, one seed
-for all arms and three for the headline; FULL=1 takes all pairs and abstracts and three seeds of
-all. Models and vectors are kept in --work; a rerun adds what is missing.
+width (plain) or at seven widths (mrl; mrl-rotated starts from vectors turned to their own axes;
+mrl-weighted does so too and weighs full width most), and asked for papers of 2024 and, unseen, for
+SciFact's abstracts. Beside the plain model's prefixes stand random coordinates of it, PCA, SVD
+(both fitted on training abstracts), and FF: one model fine-tuned for one width. DATA has
+acl_abstracts and scifact in the BEIR layout (ACL Anthology; allenai/scifact). By default 4,000
+pairs, 8,000 abstracts none of which was trained on, one seed for all arms and three for plain and
+mrl-weighted; FULL=1 takes all pairs and abstracts and three seeds of all. Models and vectors are
+kept in --work; a rerun adds what is missing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ from nestvec.measure.intervals import bootstrap_mean, non_inferior, paired_diffe
 
 WIDTHS = (16, 32, 64, 96, 128, 256, 384)
 SINGLE = (16, 64)
-HEADLINE = ("plain", "mrl", "mrl-rotated")
+NESTED = ("mrl", "mrl-rotated", "mrl-weighted")
+# Of mrl-weighted; found on dev queries with seed 0, of 1, 4, 16 and 32 for full width.
+WEIGHTS = (1.0, 1.0, 1.0, 1.0, 2.0, 4.0, 16.0)
 BASELINES = {"prefix": kinds.leading, "random": kinds.random, "pca": kinds.pca, "svd": kinds.svd}
 SETTINGS = {"batch": 64, "learning_rate": 5e-5, "bfloat16": True}
 
@@ -51,29 +54,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--split", default="test", help="of the ACL abstracts; dev for tuning")
-    parser.add_argument("--headline", action="store_true", help="these arms and ACL alone")
     parser.add_argument("--work", type=Path, default=Path(".study-work/mrl"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
     options = parser.parse_args()
     whole = os.environ.get("FULL") == "1"
     began = time.perf_counter()
     tasks = [acl_task(options.data, options.split, None if whole else 8_000)]
-    if options.split == "test" and not options.headline:
+    if options.split == "test":
         tasks.append(beir_task(options.data, "scifact", "test"))
     found: dict[str, dict[str, dict[int, list[F64]]]] = {task.name: {} for task in tasks}
     for seed in options.seeds:
-        few = options.headline or (seed != options.seeds[0] and not whole)
-        arms = HEADLINE if few else None
-        used = tasks if seed == options.seeds[0] or whole else tasks[:1]
-        for task in used:
-            for arm, values in measure_seed(task, seed, arms, whole, options).items():
+        every = whole or seed == options.seeds[0]
+        for task in tasks if every else tasks[:1]:
+            for arm, values in measure_seed(task, seed, every, whole, options).items():
                 by_width = found[task.name].setdefault(arm, {})
                 for width, value in values.items():
                     by_width.setdefault(width, []).append(value)
     result = {
         "command": f"{'FULL=1 ' if whole else ''}make study NAME=mrl DATA=folder "
-        f'ARGS="--seeds {" ".join(map(str, options.seeds))}'
-        f'{" --headline" if options.headline else ""}"',
+        f'ARGS="--seeds {" ".join(map(str, options.seeds))}"',
         "machine": machine(),
         "seeds": options.seeds,
         "pairs": 38_705 if whole else 4_000,
@@ -89,9 +88,9 @@ def main() -> None:
 
 
 def measure_seed(
-    task: Retrieval, seed: int, arms: tuple[str, ...] | None, whole: bool, options: Any
+    task: Retrieval, seed: int, every: bool, whole: bool, options: Any
 ) -> dict[str, dict[int, F64]]:
-    """{arm: {width: values of the queries}} of one seed; arms None for all of them."""
+    """{arm: {width: values of the queries}} of one seed: every arm, or plain and mrl-weighted."""
     pairs = acl_training(options.data, 10**9 if whole else 4_000, seed, options.work)
     found: dict[str, dict[int, F64]] = {}
     plain = trained(f"plain-{seed}", recipe(pairs, (), seed), options.work)
@@ -102,11 +101,13 @@ def measure_seed(
         found["plain" if name == "prefix" else f"plain, {name}"] = values_at(
             queries, documents, task.relevance, WIDTHS, axes
         )
-    nested = {"mrl": False, "mrl-rotated": True}
-    for name, rotated in nested.items():
-        model = trained(f"{name}-{seed}", recipe(pairs, WIDTHS, seed, rotated), options.work)
+    for name in NESTED if every else NESTED[-1:]:
+        one = recipe(pairs, WIDTHS, seed, name != "mrl")
+        if name == "mrl-weighted":
+            one["nesting"]["weights"] = list(WEIGHTS)
+        model = trained(f"{name}-{seed}", one, options.work)
         found[name] = leading(model, task, WIDTHS, options.work)
-    if arms is None:
+    if every:
         found["untrained"] = leading("minilm", task, WIDTHS, options.work)
         ff: dict[int, F64] = {}
         for width in SINGLE:
@@ -142,23 +143,19 @@ def positives(pairs: Path) -> list[str]:
 
 
 def summary(task: Retrieval, found: dict[str, dict[int, list[F64]]]) -> dict[str, Any]:
-    """Values with intervals, and MRL's lead over the best baseline of the plain model."""
+    """Values with intervals, and MRL's lead over the plain model's best baseline and over FF.
+
+    Leads are taken over the seeds that both sides have.
+    """
     means = {
         arm: {width: np.mean(runs, axis=0) for width, runs in by_width.items()}
         for arm, by_width in found.items()
     }
     leads: dict[str, dict[int, Any]] = {}
-    for arm in ("mrl", "mrl-rotated"):
-        leads[arm] = {}
-        for width in WIDTHS:
-            rivals = {a: v[width] for a, v in means.items() if a.startswith("plain")}
-            best = max(rivals, key=lambda name: rivals[name].mean())
-            lead = paired_difference(means[arm][width], rivals[best])
-            leads[arm][width] = {
-                "over": best,
-                **asdict(lead),
-                "non_inferior": non_inferior(lead),
-            }
+    plain = [name for name in found if name.startswith("plain")]
+    for arm in NESTED:
+        leads[arm] = {w: _lead(found, arm, plain, w) for w in WIDTHS}
+        leads[f"{arm}, ff"] = {w: _lead(found, arm, ["ff"], w) for w in SINGLE}
     return {
         "documents": len(task.documents),
         "queries": len(task.queries),
@@ -169,6 +166,16 @@ def summary(task: Retrieval, found: dict[str, dict[int, list[F64]]]) -> dict[str
         },
         "leads": leads,
     }
+
+
+def _lead(
+    found: dict[str, dict[int, list[F64]]], arm: str, rivals: list[str], width: int
+) -> dict[str, Any]:
+    count = min(len(found[name][width]) for name in (arm, *rivals))
+    means = {name: np.mean(found[name][width][:count], axis=0) for name in (arm, *rivals)}
+    best = max(rivals, key=lambda name: means[name].mean())
+    lead = paired_difference(means[arm], means[best])
+    return {"over": best, **asdict(lead), "non_inferior": non_inferior(lead)}
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -186,12 +193,14 @@ def as_markdown(result: dict[str, Any]) -> str:
                 for c in cells
             ]
             lines.append(f"| {arm} | {task['seeds'][arm]} | " + " | ".join(shown) + " |")
-        lines += ["", "Lead over the plain model's best (paired, 95 %):", ""]
+        lines += ["", "Lead over the plain model's best, and over FF (paired, 95 %):", ""]
         lines += ["| arm | " + " | ".join(map(str, WIDTHS)) + " |", "|---|" + "---|" * len(WIDTHS)]
         for arm, leads in task["leads"].items():
             shown = [
                 f"{x['value']:+.3f} [{x['low']:+.3f}, {x['high']:+.3f}] over {x['over']}"
-                for x in leads.values()
+                if (x := leads.get(width))
+                else ""
+                for width in WIDTHS
             ]
             lines.append(f"| {arm} | " + " | ".join(shown) + " |")
     lines += ["", f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)", ""]
