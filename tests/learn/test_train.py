@@ -65,12 +65,15 @@ def test_what_is_trained_is_an_ordinary_model_that_got_better(small_model, pair_
     assert not (tmp_path / "out.partial").exists()
 
 
-def test_a_reporter_s_files_outlast_the_training(small_model, pair_file, tmp_path):
-    logs = tmp_path / "out.partial" / "runs"
-    logs.mkdir(parents=True)
-    (logs / "events").write_text("kept")
-    train(tables(small_model, pair_file, train={"steps": 1}), tmp_path / "out")
-    assert (tmp_path / "out" / "runs" / "events").read_text() == "kept"
+def test_tensorboard_gets_every_width_and_its_files_outlast_the_training(
+    small_model, pair_file, tmp_path
+):
+    pytest.importorskip("tensorboard")
+    settings = {"steps": 2, "log_every": 1, "report_to": "tensorboard"}
+    train(tables(small_model, pair_file, train=settings), tmp_path / "out")
+    (events,) = (tmp_path / "out" / "runs").rglob("events.out.tfevents.*")
+    told = events.read_bytes()
+    assert all(f"train/loss_{width}".encode() in told for width in (4, 16, 32))
     assert not (tmp_path / "out.partial").exists()
 
 
