@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from studies.pictures import lines as lines_of
 from studies.trained import (
     F64,
     Retrieval,
@@ -85,6 +86,8 @@ def main() -> None:
     stem = options.out / ("mrl" if options.split == "test" else f"mrl-{options.split}")
     stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     stem.with_suffix(".md").write_text(as_markdown(result))
+    for name, task in result["tasks"].items():
+        (options.out / f"{stem.name}-{name}.svg").write_text(picture(name, task))
     print(as_markdown(result))
 
 
@@ -169,6 +172,15 @@ def summary(task: Retrieval, found: dict[str, dict[int, list[F64]]]) -> dict[str
     }
 
 
+def picture(name: str, task: dict[str, Any]) -> str:
+    """nDCG@10 by width, an arm a line."""
+    series = {
+        arm: {float(w): (x["value"], x["low"], x["high"]) for w, x in by_width.items()}
+        for arm, by_width in task["values"].items()
+    }
+    return lines_of(f"{name} by width", series, x_name="dimensions", y_name="nDCG@10")
+
+
 def _lead(
     found: dict[str, dict[int, list[F64]]], arm: str, rivals: list[str], width: int
 ) -> dict[str, Any]:
@@ -183,7 +195,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     """Arms down, widths across; below, the leads."""
     lines = ["# MRL beside a plain model", "", f"{result['pairs']:,} training pairs. nDCG@10."]
     for name, task in result["tasks"].items():
-        lines += ["", f"## {name}", ""]
+        lines += ["", f"## {name}", "", f"![nDCG@10 by width](mrl-{name}.svg)", ""]
         lines.append(f"{task['documents']:,} documents, {task['queries']:,} queries.")
         lines += ["", "| arm | seeds | " + " | ".join(map(str, WIDTHS)) + " |"]
         lines.append("|---|---:|" + "---:|" * len(WIDTHS))
