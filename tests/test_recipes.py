@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.learn.recipe import LAYER_LOSSES, LOSSES, load_recipe
+from nestvec.learn.recipe import load_recipe
+from nestvec.learn.recipe_tables import LAYER_LOSSES, LOSSES
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
 

@@ -31,7 +31,10 @@ def build_model(folder, architecture="bert", layers=3, dims=32, seed=0):
             "max_position_embeddings": 64,
             "pad_token_id": 0,
         }
-        names = {"bert": "Bert", "roberta": "Roberta", "mpnet": "MPNet", "modernbert": "ModernBert"}
+        names = {
+            "bert": "Bert", "roberta": "Roberta", "mpnet": "MPNet", "modernbert": "ModernBert",
+            "albert": "Albert",
+        }  # fmt: skip
         if architecture == "qwen3":
             name = "Qwen3"
             common |= {"num_key_value_heads": 1, "head_dim": dims // 2}

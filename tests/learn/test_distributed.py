@@ -43,18 +43,21 @@ def recipe(folder, model, data, batch, *, learned=False, more=""):
         (False, ""),
         pytest.param(True, "", marks=pytest.mark.slow),
         pytest.param(False, "mini_batch = 3", marks=pytest.mark.slow),
+        pytest.param(False, "[loss]\nboth_directions = true", marks=pytest.mark.slow),
+        pytest.param(False, '[loss]\nkind = "cosent"', marks=pytest.mark.slow),
         pytest.param(False, '[layers]\nkind = "two_d"', marks=pytest.mark.slow),
         pytest.param(False, 'mini_batch = 3\n[layers]\nkind = "two_d"', marks=pytest.mark.slow),
     ],
-    ids=["plain", "learned weights", "cached", "layers", "cached layers"],
+    ids=["plain", "learned weights", "cached", "both ways", "scored", "layers", "cached layers"],
 )
 def test_two_processes_are_one_with_twice_the_batch(
-    learned, more, small_model, pair_file, tmp_path
+    learned, more, small_model, pair_file, scored_file, tmp_path
 ):
-    train(
-        recipe(tmp_path, small_model, pair_file, 16, learned=learned, more=more), tmp_path / "one"
-    )
-    two = recipe(tmp_path, small_model, pair_file, 8, learned=learned, more=more)
+    # one epoch of whole batches: 48 pairs by 8 and 16, 24 scored ones by 4 and 8
+    data, batch = (scored_file, 4) if "cosent" in more else (pair_file, 8)
+    one = recipe(tmp_path, small_model, data, 2 * batch, learned=learned, more=more)
+    train(one, tmp_path / "one")
+    two = recipe(tmp_path, small_model, data, batch, learned=learned, more=more)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     command += ["--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
     command += ["-m", "nestvec", "train", str(two), "--out", str(tmp_path / "two"), "--json"]

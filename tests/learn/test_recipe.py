@@ -48,7 +48,20 @@ def test_what_contradicts_is_told_at_once():
     ("loss", "layers", "said"),
     [
         ({"kind": "temp_spec_mrl", "temperatures": [0.1]}, {}, "one a width, got 1 for 2"),
-        ({"kind": "cosent", "temperatures": [0.1]}, {}, "belong to info_nce"),
+        ({"kind": "cosent", "temperatures": [0.1]}, {}, "temperatures goes with info_nce"),
+        (
+            {"kind": "temp_agg_mrl", "both_directions": True},
+            {},
+            "both_directions goes with info_nce",
+        ),
+        ({"kind": "temp_agg_mrl", "beta": 0.5}, {}, "loss.beta goes with info_nce, not with temp"),
+        ({"kind": "info_nce", "scale": 5}, {}, "loss.scale goes with cosent"),
+        ({"kind": "cosent", "head": "tied"}, {}, "loss.head goes with cross_entropy"),
+        ({"temperatures": [0.1, 0.2]}, {"kind": "two_d"}, "exclude nesting.learned and layers"),
+        ({}, {"kind": "ese", "width": 0}, "layers.width must be above 0, got 0"),
+        ({}, {"kind": "ese", "width": 8, "alignment": 2}, "layers.alignment is not for ese"),
+        ({}, {"kind": "pairs", "pairs": [[3, 8], [2, 4]]}, "both rising, got [[3, 8], [2, 4]]"),
+        ({}, {"kind": "pairs", "pairs": [[0, 8]]}, "from 1 on"),
         ({"schedule": "cosine"}, {}, "go together"),
         ({"learned": True, "temperatures": [0.1, 0.2]}, {}, "loss.learned is for info_nce"),
         ({}, {"kind": "pairs"}, "needs layers.pairs"),
@@ -60,6 +73,51 @@ def test_what_contradicts_is_told_at_once():
 def test_contradictions(loss, layers, said):
     tables = {"data": {"train": "x"}, "nesting": {"widths": [8, 16]}}
     assert said in faults(loss=loss, layers=layers, **tables)
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"nesting": {"weights": [1, 2]}}, "nesting.weights need nesting.widths"),
+        (
+            {"nesting": {"widths": [8, 16], "learned": True}, "loss": {"kind": "cross_entropy"}},
+            "nesting.learned is for info_nce and cosent, not for cross_entropy",
+        ),
+        (
+            {"nesting": {"widths": [8], "per_step": 1}, "loss": {"kind": "masked_words"}},
+            "nesting.per_step is for info_nce, cosent and cross_entropy",
+        ),
+        (
+            {
+                "nesting": {"widths": [8, 16], "learned": True},
+                "loss": {"temperatures": [0.1, 0.2]},
+            },
+            "exclude nesting.learned and layers",
+        ),
+        (
+            {"nesting": {"widths": [8, 16], "weights": [1, 2]}, "layers": {"kind": "two_d"}},
+            "leave nesting.weights out",
+        ),
+        (
+            {"loss": {"kind": "masked_words"}, "train": {"mini_batch": 4}},
+            "masked_words has no gradient caching",
+        ),
+        ({"loss": {"kind": "masked_words"}, "model": {"rotate": True}}, "leave model.rotate out"),
+        ({"train": {"patience": 2, "save_every": 3}}, "leave train.save_every out"),
+    ],
+)
+def test_keys_that_would_do_nothing_are_refused(tables, said):
+    assert said in faults(**{"data": {"train": "x", "dev": "y"}, **tables})
+
+
+def test_mappings_take_settings_and_what_a_recipe_gives_back():
+    given = {"data": {"train": "x"}, "nesting": {"widths": [8, 16]}}
+    recipe = parse_recipe(given, ("train.batch=64",))
+    assert recipe.train.batch == 64
+    assert given == {"data": {"train": "x"}, "nesting": {"widths": [8, 16]}}
+    assert parse_recipe(recipe.to_json()) == recipe
+    with pytest.raises(UserError, match="1 fault: a setting is written"):
+        parse_recipe(given, ("nonsense",))
 
 
 def test_a_file_with_settings(tmp_path):

@@ -94,6 +94,73 @@ def test_the_folder_says_what_it_was_trained_for(small_model, pair_file, tmp_pat
     assert "Trained widths: 4, 16, 32 dimensions." in card
 
 
+def test_models_whose_layers_are_no_list_train_too(models, pair_file, tmp_path):
+    train(tables(models("albert"), pair_file, train={"steps": 1}), tmp_path / "albert")
+    nesting = read_nesting(tmp_path / "albert")
+    assert nesting is not None
+    assert nesting.widths == (4, 16, 32)
+    recipe = tables(models("albert"), pair_file, train={"steps": 1}, layers={"kind": "two_d"})
+    with pytest.raises(UserError, match="layers must be a list"):
+        train(recipe, tmp_path / "layers")
+
+
+def test_static_embeddings_train_too(small_model, pair_file, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(str(small_model))
+        static = StaticEmbedding(tokenizer, embedding_dim=32)
+        SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
+    out = tmp_path / "out"
+    train(tables(tmp_path / "static", pair_file, train={"steps": 2}), out)
+    nesting = read_nesting(out)
+    assert nesting is not None
+    assert nesting.widths == (4, 16, 32)
+    assert load(out).encode(["word1 word2"], show_progress_bar=False).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        ({"temperatures": [0.1, 0.2, 0.3]}, (0.1, 0.2, 0.3)),
+        ({"temperatures": [0.1, 0.2, 0.3], "beta": 0.5}, (0.1, 0.2, 0.3)),
+        ({"kind": "temp_agg_mrl"}, (0.03, 0.06, 0.1)),
+        ({"kind": "temp_spec_mrl"}, (0.03, 0.06, 0.1)),
+        ({"schedule": "linear", "temperature": 0.4, "last_temperature": 0.2}, (0.3,)),
+    ],
+    ids=["a width", "a width, concentrated", "aggregated", "specific", "moving"],
+)
+def test_the_temperatures_that_were_used_are_said(loss, said, small_model, pair_file, tmp_path):
+    train(tables(small_model, pair_file, loss=loss, train={"steps": 2}), tmp_path / "out")
+    nesting = read_nesting(tmp_path / "out")
+    assert nesting is not None
+    assert nesting.temperatures == pytest.approx(said)
+
+
+def test_temperatures_of_widths_hold_where_negatives_are_concentrated(small_model):
+    from nestvec.learn.losses.contrastive import info_nce
+    from nestvec.learn.objective import Objective
+    from nestvec.learn.recipe import parse_recipe
+
+    taus = (0.1, 0.2, 0.4)
+    recipe = parse_recipe(
+        {
+            "data": {"train": "x"},
+            "nesting": {"widths": [4, 16, 32]},
+            "loss": {"temperatures": taus, "beta": 0.5},
+        }
+    )
+    queries, documents = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
+    found = Objective(load(small_model), recipe)._info_nce(queries, documents, False)
+    for width, tau in zip((4, 16, 32), taus, strict=True):
+        q, d = (torch.nn.functional.normalize(x[:, :width]) for x in (queries, documents))
+        wanted = info_nce(q, d, temperature=tau, beta=0.5)
+        torch.testing.assert_close(found.parts[str(width)], wanted)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -232,6 +299,8 @@ def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
     out = tmp_path / "out"
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
+    alike = tmp_path / "alike.tsv"
+    alike.write_text("sentence1\tsentence2\tscore\na\tb\t1\nc\td\t1\n")
     one = tmp_path / "one.csv"
     one.write_text("text,label\na,x\nb,x\n")
     cases = [
@@ -254,6 +323,12 @@ def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
         (tables(tmp_path / "nowhere", pair_file), "does not exist"),
         (tables(small_model, pair_file, model={"rotate": True}, data={"rows": 9}), "at least 32"),
         (tables(small_model, pair_file, train={"report_to": "paper"}), "report_to is one of none"),
+        (tables(small_model, pair_file, model={"max_tokens": 65}), "64 tokens at most"),
+        (tables(small_model, scored_file, loss={"kind": "cosent"}, train={"batch": 1}), "got 1"),
+        (
+            tables(small_model, scored_file, loss={"kind": "cosent"}, data={"dev": str(alike)}),
+            "one score only",
+        ),
     ]
     for recipe, said in cases:
         with pytest.raises(UserError, match=said):

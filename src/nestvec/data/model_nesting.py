@@ -65,12 +65,20 @@ def read_nesting(folder: Path) -> TrainedNesting | None:
 
 def read_depth(folder: Path) -> int | None:
     """The number of layers that the configuration names."""
-    place = folder / CONFIG
+    return _read_number(folder, "num_hidden_layers")
+
+
+def read_positions(folder: Path) -> int | None:
+    """The number of tokens that the model has places for, None where it has no table of them."""
+    return _read_number(folder, "max_position_embeddings")
+
+
+def _read_number(folder: Path, key: str) -> int | None:
     try:
-        depth = json.loads(place.read_text(encoding="utf-8")).get("num_hidden_layers")
-    except (ValueError, OSError):
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(key)
+    except (ValueError, OSError, AttributeError):
         return None
-    return depth if isinstance(depth, int) else None
+    return found if isinstance(found, int) else None
 
 
 def check_cut(
@@ -85,7 +93,7 @@ def check_cut(
     """Warnings about a cut that the model was trained for roughly; UserError where it was not.
 
     dims between two trained widths interpolate (Kusupati et al. 2022, section 4) and are warned of;
-    below the smallest, or layers that were not trained, are refused unless force.
+    outside of them, or layers that were not trained, are refused unless force.
     """
     if trained is None:
         return ["the model does not say which widths and layers it was trained for."]
@@ -102,7 +110,7 @@ def check_cut(
             notes.append(f"{sentence}.")
     if dims is not None and dims not in widths:
         listed = ", ".join(map(str, widths))
-        if dims < widths[0]:
+        if not widths[0] < dims < widths[-1]:
             sentence = f"the model was not trained for {dims} dimensions (it was for: {listed})"
             if not force:
                 raise UserError(f"{sentence}: take one of those, or pass {remedy}.")

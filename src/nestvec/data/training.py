@@ -221,6 +221,7 @@ def _from_folder(folder: Path, shape: Shape, split: str) -> Examples:
 def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object]]]:
     try:
         import datasets
+        from datasets.exceptions import DatasetsError
     except ImportError:
         raise MissingExtra("reading a dataset by name", "train") from None
     name = place.removeprefix(HUB)
@@ -231,7 +232,7 @@ def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object
             loaded = loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
         else:
             loaded = datasets.load_dataset(name, split=split)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the dataset {name!r} ({split}) cannot be had: {reason}.") from None
     labels = {

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.data.model_files import ModelFiles, find_model
-from nestvec.data.model_nesting import read_depth, read_width
+from nestvec.data.model_nesting import read_depth, read_positions, read_width
 from nestvec.errors import UserError
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.learn.launched import is_first
-from nestvec.learn.recipe import PAIR_LOSSES, Recipe, load_recipe, parse_recipe
+from nestvec.learn.recipe import load_recipe, parse_recipe
+from nestvec.learn.recipe_tables import PAIR_LOSSES, Recipe
 from nestvec.progress import Progress
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def train(
     Raises UserError for every fault of recipe and data, before anything heavy is loaded.
     """
     begun = time.monotonic()
-    plan = parse_recipe(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe, settings)
+    if isinstance(recipe, Mapping):
+        plan = parse_recipe(recipe, settings)
+    else:
+        plan = load_recipe(recipe, settings)
     place = Path(out)
     files, examples, dev = check_training(plan, place)
 
@@ -96,7 +100,7 @@ def train(
     trained = train_model(
         objective, plan, examples, workplace, dev=dev, labels=labels, progress=progress
     )
-    nesting = trained_nesting(model, plan)
+    nesting = trained_nesting(model, plan, objective.temperatures())
     quality = _quality(trained.history, best=plan.train.patience is not None)
     if is_first():
         finished = workplace / "model"
@@ -150,6 +154,8 @@ def check_training(recipe: Recipe, out: Path) -> tuple[ModelFiles, Examples, Exa
     if recipe.loss.kind == "masked_words":
         raise UserError("masked_words has no measure on dev data: leave data.dev out.")
     dev = read_examples(data.dev, shape, columns=data.columns, split=data.dev_split)
+    if shape == "scored":
+        _check_grades(dev)
     return files, examples, dev
 
 
@@ -176,7 +182,12 @@ def _check_place(recipe: Recipe, out: Path) -> None:
 
 
 def _check_fits(recipe: Recipe, folder: Path) -> None:
-    width, depth = read_width(folder), read_depth(folder)
+    width, depth, longest = read_width(folder), read_depth(folder), read_positions(folder)
+    if recipe.model.max_tokens is not None and longest and recipe.model.max_tokens > longest:
+        raise UserError(
+            f"the model reads texts of {longest} tokens at most; model.max_tokens is "
+            f"{recipe.model.max_tokens}: lower it."
+        )
     widths = recipe.nesting.widths
     if width is not None and widths and widths[-1] > width:
         recipe.nesting_for(width).check(width)
@@ -199,16 +210,20 @@ def _check_shape(recipe: Recipe, examples: Examples) -> None:
                 f"{examples.source} has one label only, {labels.pop()!r}: classes take two."
             )
     if examples.shape == "scored":
-        scores = set(list(examples.columns.values())[2])
-        if len(scores) < 2:
-            raise UserError(
-                f"{examples.source} has one score only, {scores.pop():g}: cosent needs pairs that "
-                "differ."
-            )
-    if examples.shape == "pairs" and (len(examples) < 2 or recipe.train.batch < 2):
+        _check_grades(examples)
+    least = min(len(examples), recipe.train.batch)
+    if examples.shape in ("pairs", "scored") and least < 2:
         raise UserError(
-            "a contrastive loss needs at least 2 pairs in a batch; got "
-            f"{min(len(examples), recipe.train.batch)}: give more."
+            f"{recipe.loss.kind} compares at least 2 pairs of a batch; got {least}: give more."
+        )
+
+
+def _check_grades(examples: Examples) -> None:
+    scores = set(list(examples.columns.values())[2])
+    if len(scores) < 2:
+        raise UserError(
+            f"{examples.source} has one score only, {scores.pop():g}: cosent needs pairs that "
+            "differ."
         )
 
 
@@ -235,13 +250,11 @@ def _quality(
 
 
 def _fingerprint(recipe: Recipe) -> str:
-    """The recipe as JSON, and the size and hash of the files it trains on."""
-    described = recipe.to_json()
+    """The recipe as JSON, and the hashes of the files it trains on."""
+    hashes = {}
     for name in ("train", "dev"):
-        place = described["data"][name]
+        place = getattr(recipe.data, name)
         if place is not None and Path(place).is_file():
             with Path(place).open("rb") as handle:
-                described["data"][f"{name}_sha256"] = hashlib.file_digest(
-                    handle, "sha256"
-                ).hexdigest()
-    return json.dumps(described, indent=1, ensure_ascii=False)
+                hashes[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return json.dumps({**recipe.to_json(), "sha256": hashes}, indent=1, ensure_ascii=False)

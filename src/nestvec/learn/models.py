@@ -12,20 +12,24 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from nestvec.data.model_nesting import TrainedNesting
+from nestvec.data.model_nesting import CONFIG, TrainedNesting
 from nestvec.learn.layers import encoder_of, keep_dims, keep_layers, stack_of
-from nestvec.learn.recipe import Recipe
+from nestvec.learn.recipe_tables import Recipe
 
 Quality = Mapping[str, Mapping[str, float]]
 """{cut: {measure: value}}, cuts named "64" or "layer 3:64"."""
 
 
-def trained_nesting(model: Any, recipe: Recipe) -> TrainedNesting:
-    """What a recipe trains a model for."""
+def trained_nesting(
+    model: Any, recipe: Recipe, temperatures: tuple[float, ...] = ()
+) -> TrainedNesting:
+    """What a recipe trains a model for; temperatures: of the loss, as the objective says."""
     dim = int(model.get_embedding_dimension())
+    table = recipe.layers
+    if not table.kind:
+        return TrainedNesting(recipe.nesting_for(dim).widths, {}, temperatures)
     _, _, stack = stack_of(encoder_of(model))
     depth = len(stack)
-    table = recipe.layers
     if table.kind == "pairs":
         widths = tuple(width for layer, width in table.pairs if layer == depth) or (dim,)
         layers: dict[int, tuple[int, ...]] = {layer: (width,) for layer, width in table.pairs}
@@ -35,13 +39,9 @@ def trained_nesting(model: Any, recipe: Recipe) -> TrainedNesting:
         layers = dict.fromkeys(range(1, depth), (table.width,))
     else:
         widths = recipe.nesting_for(dim).widths
-        shallow = range(1, depth) if table.kind else ()
-        layers = dict.fromkeys(shallow, widths)
-    if layers:
-        layers.setdefault(depth, widths)
-    loss = recipe.loss
-    taus = loss.temperatures or ((loss.temperature,) if loss.kind == "info_nce" else ())
-    return TrainedNesting(widths, layers, taus)
+        layers = dict.fromkeys(range(1, depth), widths)
+    layers.setdefault(depth, widths)
+    return TrainedNesting(widths, layers, temperatures)
 
 
 def save_model(
@@ -54,15 +54,17 @@ def save_model(
 ) -> None:
     """Write a model folder that sentence-transformers loads alone; whole, or not at all.
 
-    The nesting goes into the encoder's config.json; the card shows quality by width.
+    The nesting goes into the folder's config.json; the card shows quality by width.
     """
-    if nesting is not None:
-        config = encoder_of(model).config
-        for key, value in nesting.to_config().items():
-            setattr(config, key, value)
     partial = out.with_name(out.name + ".writing")
     shutil.rmtree(partial, ignore_errors=True)
     model.save(str(partial))
+    if nesting is not None:
+        # static embeddings have no configuration of their own
+        place = partial / CONFIG
+        config = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+        text = json.dumps({**config, **nesting.to_config()}, indent=2, ensure_ascii=False)
+        place.write_text(text + "\n", encoding="utf-8")
     card = partial / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     card.write_text(text + _card_section(nesting, recipe, quality or {}), encoding="utf-8")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nestvec.learn.distributed import gathered, unwrapped
+from nestvec.learn.distributed import gathered, processes, unwrapped
 from nestvec.learn.layers import Layers
 from nestvec.learn.losses.cached import cached
 from nestvec.learn.losses.contrastive import info_nce
@@ -16,14 +17,23 @@ from nestvec.learn.losses.heads import SeparateHeads, TiedHead, nested_cross_ent
 from nestvec.learn.losses.lean import nested_info_nce
 from nestvec.learn.losses.nested import Parts, nested
 from nestvec.learn.losses.ranking import cosent
-from nestvec.learn.losses.temperature import schedule, temp_agg, temp_agg_mrl, temp_spec_mrl
+from nestvec.learn.losses.temperature import (
+    TEMPERATURES,
+    schedule,
+    spaced_temperatures,
+    temp_agg,
+    temp_agg_mrl,
+    temp_spec_mrl,
+)
 from nestvec.learn.losses.two_d import draw, ese, fixed_pairs, two_d, uniform_layers
 from nestvec.learn.losses.weights import LearnedWeights, sampled_nesting
 from nestvec.learn.losses.words import MaskedWords
-from nestvec.learn.recipe import Recipe
+from nestvec.learn.recipe_tables import PAIR_LOSSES, Recipe
 from nestvec.nesting import Nesting
 
 _KEY = "sentence_embedding"
+Contrast = Callable[[Tensor, Tensor, bool], Parts]
+"""A loss of queries, documents, and whether it goes both ways."""
 
 
 class Objective(nn.Module):
@@ -70,6 +80,17 @@ class Objective(nn.Module):
             return self.log_temperature.exp()
         return self.tau_of(self.done)
 
+    def temperatures(self) -> tuple[float, ...]:
+        """Those the loss used last: one, one a width, or the family's; none where it has none."""
+        loss = self.recipe.loss
+        if loss.kind not in PAIR_LOSSES or loss.temperatures:
+            return loss.temperatures
+        if loss.kind == "info_nce":
+            return (float(self.temperature()),)
+        if loss.kind == "temp_spec_mrl":
+            return spaced_temperatures(len(self.nesting.widths))
+        return TEMPERATURES
+
     def forward(self, features: Sequence[dict[str, Any]], labels: Tensor | None = None) -> Parts:
         """The loss of a batch: features of every text column, in the recipe's order."""
         if self.words is not None:
@@ -103,39 +124,60 @@ class Objective(nn.Module):
             )
         if loss.kind == "cosent":
             assert labels is not None
+            grades = gathered(labels)
             return self._weighed(
-                lambda left, right: cosent(left, right, labels, scale=loss.scale), columns
+                lambda left, right: cosent(left, right, grades, scale=loss.scale),
+                [gathered(column) for column in columns],
             )
-        queries, documents = _queries_and_documents(columns)
         if loss.kind == "info_nce":
-            return self._info_nce(queries, documents)
+            return self._contrasted(self._info_nce, columns)
+        queries, documents = columns[0], gathered(torch.cat(columns[1:]))
         taus = {"temperatures": loss.temperatures} if loss.temperatures else {}
         if loss.kind == "temp_agg":
             return temp_agg(queries, documents, **taus)
         family = temp_agg_mrl if loss.kind == "temp_agg_mrl" else temp_spec_mrl
         return family(queries, documents, self.nesting, **taus)
 
-    def _info_nce(self, queries: Tensor, documents: Tensor) -> Parts:
+    def _contrasted(self, one: Contrast, columns: Sequence[Tensor]) -> Parts:
+        """InfoNCE of anchors with positives, negatives and the documents of other processes.
+
+        Across processes the way back, from documents to queries, has the others' queries too, so
+        that it is what one process with all of them would have.
+        """
+        queries, positives = columns[0], columns[1]
+        documents = gathered(torch.cat(list(columns[1:])))
+        both = self.recipe.loss.both_directions
+        if not both or processes() == 1:
+            return one(queries, documents, both)
+        ways = one(queries, documents, False), one(positives, gathered(queries), False)
+        parts = {name: (ways[0].parts[name] + ways[1].parts[name]) / 2 for name in ways[0].parts}
+        return Parts((ways[0].total + ways[1].total) / 2, parts)
+
+    def _info_nce(self, queries: Tensor, documents: Tensor, both: bool) -> Parts:
         loss, tau = self.recipe.loss, self.temperature()
-        if self.weights is not None or isinstance(tau, Tensor) or loss.beta:
-            return self._weighed(
-                lambda q, d: info_nce(
-                    q,
-                    d,
-                    temperature=tau,
-                    both_directions=loss.both_directions,
-                    beta=loss.beta,
-                ),
-                [queries, documents],
-            )
         nesting = self._drawn()
-        taus: Sequence[float] = (tau,)
+        taus: Sequence[float | Tensor] = (tau,) * len(nesting.widths)
         if loss.temperatures:
             by_width = dict(zip(self.nesting.widths, loss.temperatures, strict=True))
             taus = [by_width[width] for width in nesting.widths]
+        losses = [
+            partial(info_nce, temperature=one, both_directions=both, beta=loss.beta) for one in taus
+        ]
+        if self.weights is not None:
+            weighed: Parts = self.weights(losses[0], [queries, documents])
+            return weighed
+        if isinstance(tau, Tensor) or loss.beta:
+            return nested(losses, [queries, documents], nesting)
+        fixed = [float(one) for one in taus]
         return nested_info_nce(
-            queries, documents, nesting, temperatures=taus, both_directions=loss.both_directions
+            queries, documents, nesting, temperatures=fixed, both_directions=both
         )
+
+    def _whole_info_nce(self, queries: Tensor, documents: Tensor, both: bool) -> Parts:
+        """Of vectors as they are, already cut."""
+        tau, beta = self.temperature(), self.recipe.loss.beta
+        total = info_nce(queries, documents, temperature=tau, both_directions=both, beta=beta)
+        return Parts(total, {})
 
     def _weighed(self, loss: Any, columns: list[Tensor]) -> Parts:
         if self.weights is None:
@@ -150,16 +192,9 @@ class Objective(nn.Module):
         def loss(*columns: Tensor) -> Tensor:
             if not retrieval:
                 assert labels is not None
-                left, right = columns
-                return cosent(left, right, labels, scale=recipe.loss.scale)
-            queries, documents = _queries_and_documents(list(columns))
-            return info_nce(
-                queries,
-                documents,
-                temperature=self.temperature(),
-                both_directions=recipe.loss.both_directions,
-                beta=recipe.loss.beta,
-            )
+                left, right = map(gathered, columns)
+                return cosent(left, right, gathered(labels), scale=recipe.loss.scale)
+            return self._contrasted(self._whole_info_nce, columns).total
 
         if table.kind == "pairs":
             return fixed_pairs(
@@ -182,9 +217,3 @@ class Objective(nn.Module):
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
-
-
-def _queries_and_documents(columns: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Anchors; positives, negatives and the documents of other processes."""
-    own = torch.cat(columns[1:])
-    return columns[0], gathered(own)

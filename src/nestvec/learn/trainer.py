@@ -31,7 +31,7 @@ from nestvec.learn.distributed import average_gradients, processes, unwrapped
 from nestvec.learn.launched import is_first, world_size
 from nestvec.learn.models import trained_nesting
 from nestvec.learn.objective import Objective
-from nestvec.learn.recipe import Recipe, TrainTable
+from nestvec.learn.recipe_tables import Recipe, TrainTable
 from nestvec.learn.sentence_model import quiet_libraries
 
 _OBJECTIVE = "objective.safetensors"
