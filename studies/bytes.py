@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--work", type=Path, default=Path(".study-work"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/bytes"))
+    parser.add_argument("--suffix", default="", help="of the names of the files in --out")
     options = parser.parse_args()
     for name in options.sets:
         run_set(name, options)
@@ -113,7 +114,9 @@ def run_set(name: str, options: argparse.Namespace) -> None:
         "split": options.split,
         "command": f"python studies/bytes.py --data DATA --sets {name} --split {options.split} "
         f"--spec {options.spec} --power {options.power} --beam {options.beam} "
-        f"--seeds {' '.join(map(str, options.seeds))} --fit-rows {options.fit_rows}",
+        f"--seeds {' '.join(map(str, options.seeds))} --fit-rows {options.fit_rows}"
+        + (f" --methods {' '.join(options.methods)}" if options.methods else "")
+        + (f" --suffix={options.suffix}" if options.suffix else ""),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "measure": task.measure,
         "queries": len(task.ids),
@@ -129,7 +132,7 @@ def run_set(name: str, options: argparse.Namespace) -> None:
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"{name}-{options.split}"
+    stem = options.out / f"{name}-{options.split}{options.suffix}"
     stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     stem.with_suffix(".md").write_text(as_markdown(result))
     stem.with_suffix(".svg").write_text(picture(result))

@@ -41,12 +41,6 @@ def column_kinds(path: str | os.PathLike[str]) -> dict[str, str]:
         return {field.name: _kind(field.type) for field in table.schema}
 
 
-def count_rows(path: str | os.PathLike[str]) -> int:
-    """The number of rows; read from the footer, or for an Arrow stream by passing over it."""
-    with _Table.open(path) as table:
-        return table.count()
-
-
 def read_batches(
     path: str | os.PathLike[str],
     columns: Sequence[str] | None = None,

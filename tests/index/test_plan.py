@@ -36,8 +36,6 @@ def test_parse_gives_stages_and_the_default_k() -> None:
     )
     assert plan.k == 10
     assert plan.code_bytes == 32
-    assert plan.reads_vectors
-    assert not Plan.parse("8B:10").reads_vectors
     assert str(plan) == "8B:2000,32B:200,64d:50,raw:10"
 
 

@@ -16,7 +16,13 @@ from nestvec.jobs.settings import SIMILARITIES, FitSettings, default
 @click.command("fit", short_help="Fit a nested codec on a file of vectors.")
 @click.argument("vectors")
 @click.option("--out", metavar="FILE", required=True, help="A .safetensors file.")
-@click.option("--spec", default=default(FitSettings, "spec"), show_default=True, metavar="SPEC")
+@click.option(
+    "--spec",
+    default=default(FitSettings, "spec"),
+    show_default=True,
+    metavar="SPEC",
+    help="Levels of the code, or auto: the best of a few, measured.",
+)
 @click.option(
     "--similarity",
     type=click.Choice(SIMILARITIES),

@@ -18,7 +18,7 @@ _RUN_BYTES = 140_000_000
 _FEW_LOOK_UPS = 4_000_000
 # On ACL abstracts 1.1 gave .369 .500 at 4 and 8 bytes, 1.25 .357 .492, the best entry alone
 # .330 .476 (nDCG@10, dev queries, mean of two and of three seeds). That is a matter of the first
-# codebooks: from the seventeenth on the best entries alone did as well on four sets, in two thirds
+# codebooks: from the seventeenth on the best entries alone did as well on two sets, in two thirds
 # of the time.
 _ENTRIES_A_ROW = 4
 _NEAR = 1.1
@@ -79,7 +79,7 @@ class Ladder:
 
     def _fit_codebooks(self, residuals: F32, fitting: Fitting, pool: Pool) -> None:
         here = residuals
-        for first, last in self._run_bounds(residuals.shape[1]):
+        for first, last in self._run_bounds():
             beams = _Beams(here, self.beam, last - first)
             for level in range(last - first):
                 seed = fitting.seed * 1009 + first + level
@@ -197,7 +197,7 @@ class Ladder:
             weights[-1] = 1.0
         return float(weights[level]), float(weights[level + 1 :].sum())
 
-    def _run_bounds(self, d: int) -> list[tuple[int, int]]:
+    def _run_bounds(self) -> list[tuple[int, int]]:
         pairs_bytes = self.codewords * self.codewords * 4
         longest = 2
         while longest < self.depth and longest * (longest + 1) // 2 * pairs_bytes <= _RUN_BYTES:
@@ -206,8 +206,7 @@ class Ladder:
 
     def _all_runs(self) -> list[_Run]:
         if self._runs is None:
-            d = self.codebooks.shape[2]
-            self._runs = [_Run(self.codebooks[a:b]) for a, b in self._run_bounds(d)]
+            self._runs = [_Run(self.codebooks[a:b]) for a, b in self._run_bounds()]
         return self._runs
 
 

@@ -100,11 +100,6 @@ class Plan:
         return self.stages[-1].keep
 
     @property
-    def reads_vectors(self) -> bool:
-        """Whether a stage reads stored vectors."""
-        return any(stage.kind != "bytes" for stage in self.stages)
-
-    @property
     def code_bytes(self) -> int:
         """Leading bytes of the code that the plan reads at most."""
         return max((s.amount for s in self.stages if s.kind == "bytes"), default=0)

@@ -146,7 +146,8 @@ def check_fit(
     if place.suffix != ".safetensors":
         raise UserError(f"a codec is a .safetensors file; got {place.name}. Choose such a name.")
     check_free(place)
-    parse_spec(settings.spec)
+    if settings.spec != "auto":
+        parse_spec(settings.spec)
     load_vectors(vectors)
     return place
 

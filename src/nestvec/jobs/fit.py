@@ -7,12 +7,24 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Unpack
 
+from numpy.typing import NDArray
+
+from nestvec.choose.specs import candidate_power, choose_spec, codebook_specs
 from nestvec.codec.nested import Codec
 from nestvec.jobs.checks import check_fit
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.settings import FitOptions, FitSettings
 from nestvec.progress import Progress
 from nestvec.vectors import check_vectors, load_vectors
+
+
+def _best_spec(vectors: NDArray[Any], settings: FitSettings, progress: Progress | None) -> str:
+    """Of the codecs that suit so many rows, the one of the best ranks within its total bytes."""
+    (first, *others) = codebook_specs(len(vectors))
+    if not others:
+        return first
+    similarity, seed = settings.similarity, settings.seed
+    return choose_spec(vectors, similarity, seed=seed, progress=progress).spec
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,12 @@ def fit_with(
     place = check_fit(vectors, out, settings)
     found = load_vectors(vectors).vectors
     check_vectors(found, str(vectors))
+    spec: str = settings.spec
+    power: float | str = "auto"
+    if spec == "auto":
+        spec, power = _best_spec(found, settings, progress), candidate_power(len(found))
     codec = Codec(
-        settings.spec, metric=settings.similarity, beam=settings.beam, seed=settings.seed
+        spec, metric=settings.similarity, beam=settings.beam, power=power, seed=settings.seed
     ).fit(found, progress=progress)
     codec.save(place)
     return FitResult(

@@ -111,10 +111,6 @@ class ChooseSettings(EvaluateSettings):
             raise UserError(f"max_bytes must be at least 1; got {self.max_bytes}. Try 48.")
 
 
-#: what is kept where neither keep nor max_bytes is given
-DEFAULT_KEEP = 0.99
-
-
 @dataclass(frozen=True)
 class BuildSettings(ChooseSettings):
     """How a collection is built. store_vectors: keep the float16 vectors beside the codes."""
@@ -124,7 +120,7 @@ class BuildSettings(ChooseSettings):
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a codec is fitted on vectors alone."""
+    """How a codec is fitted on vectors alone. spec: "auto" for the best of a few by measurement."""
 
     spec: str = "32xcb"
     similarity: Similarity = "cosine"

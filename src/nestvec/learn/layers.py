@@ -212,9 +212,8 @@ def _turns(norm: nn.Module, raw: Tensor, wanted: Tensor) -> bool:
 
 
 def _probe(model: Any) -> dict[str, Any]:
-    prepare = getattr(model, "preprocess", None) or model.tokenize
     device = next(model.parameters()).device
-    features = prepare([_PROBE])
+    features = model.preprocess([_PROBE])
     return {
         name: value.to(device) if isinstance(value, Tensor) else value
         for name, value in features.items()
