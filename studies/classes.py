@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from studies.pictures import lines as lines_of
-from studies.trained import F32, F64, encoded, machine, parser_of, trained
+from studies.trained import F32, F64, command_of, encoded, machine, parser_of, trained
 
 from nestvec.data.training import Examples, read_examples
 from nestvec.measure.intervals import bootstrap_mean, non_inferior, paired_difference
@@ -59,7 +59,7 @@ def main() -> None:
         model = trained(f"ff{width}-{options.seed}", one, options.work)
         arms["ff"] |= measured(model, train, test, (width,), options.work)
     result = {
-        "command": f"{'FULL=1 ' if whole else ''}make study NAME=classes DATA=folder",
+        "command": command_of("classes", seed=options.seed),
         "machine": machine(),
         "seed": options.seed,
         "settings": SETTINGS,

@@ -29,6 +29,7 @@ from studies.trained import (
     acl_task,
     acl_training,
     beir_task,
+    command_of,
     encoded,
     machine,
     trained,
@@ -73,8 +74,7 @@ def main() -> None:
                 for width, value in values.items():
                     by_width.setdefault(width, []).append(value)
     result = {
-        "command": f"{'FULL=1 ' if whole else ''}make study NAME=mrl DATA=folder "
-        f'ARGS="--seeds {" ".join(map(str, options.seeds))}"',
+        "command": command_of("mrl", seeds=options.seeds, split=options.split),
         "machine": machine(),
         "seeds": options.seeds,
         "pairs": 38_705 if whole else 4_000,

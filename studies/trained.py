@@ -74,14 +74,25 @@ def acl_facts(
 ) -> dict[str, Any]:
     """What a result says of its command, machine, seed and data."""
     return {
-        "command": f"{'FULL=1 ' if os.environ.get('FULL') == '1' else ''}make study NAME={name} "
-        f'DATA=folder ARGS="--pairs {options.pairs} --documents {options.documents}"',
+        "command": command_of(
+            name, seed=options.seed, pairs=options.pairs, documents=options.documents
+        ),
         "machine": machine(),
         "seed": options.seed,
         "pairs": len(pairs.read_text().splitlines()),
         "documents": len(task.documents),
         "queries": len(task.queries),
     }
+
+
+def command_of(name: str, **settings: Any) -> str:
+    """What runs a study by these settings of its own."""
+    listed = [
+        f"--{key} {' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for key, value in settings.items()
+    ]
+    full = "FULL=1 " if os.environ.get("FULL") == "1" else ""
+    return f'{full}make study NAME={name} DATA=folder ARGS="{" ".join(listed)}"'
 
 
 def machine() -> str:

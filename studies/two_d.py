@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from studies.pictures import heat_maps
-from studies.trained import F64, machine, parser_of, trained
+from studies.trained import F64, command_of, machine, parser_of, trained
 
 from nestvec.data.training import Examples, read_examples
 from nestvec.jobs.truncate import truncate
@@ -76,8 +76,7 @@ def main() -> None:
         for name, cells in cosines(model, tests, ((layer, width),)).items():
             found[name]["small"] |= cells
     result = {
-        "command": "make study NAME=two_d DATA=folder "
-        f'ARGS="--rates {" ".join(f"{rate:g}" for rate in options.rates)}"',
+        "command": command_of("two_d", seed=options.seed, rates=options.rates),
         "rates_tried": options.rates,
         "machine": machine(),
         "seed": options.seed,

@@ -55,3 +55,13 @@ def test_mrl():
         recipe = parse_recipe(mrl.recipe(PLACE, widths, 0, bool(widths)))
         assert recipe.nesting.widths == widths
         assert recipe.model.rotate == bool(widths)
+
+
+def test_commands_name_the_settings(monkeypatch):
+    from studies.trained import command_of
+
+    assert command_of("mrl", seeds=[0, 1], split="test") == (
+        'make study NAME=mrl DATA=folder ARGS="--seeds 0 1 --split test"'
+    )
+    monkeypatch.setenv("FULL", "1")
+    assert command_of("x", seed=0) == 'FULL=1 make study NAME=x DATA=folder ARGS="--seed 0"'
