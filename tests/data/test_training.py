@@ -110,3 +110,18 @@ def test_what_is_no_table_is_told(tmp_path):
     (tmp_path / "l.csv").write_text("a,b,c\n1,2,3\n")
     with pytest.raises(UserError, match="take 2 columns; got 3"):
         read_examples(str(tmp_path / "l.csv"), "labelled", columns=["a", "b", "c"])
+
+
+def test_a_dataset_s_configuration_goes_along_and_its_errors_are_told(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    asked = []
+
+    def load(name, configuration, split):
+        asked.append((name, configuration, split))
+        raise datasets.exceptions.DatasetGenerationError("row 3 is broken")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    for place in ("datasets:glue:mrpc", "datasets:glue"):
+        with pytest.raises(UserError, match=r"'glue' \(train\) cannot be had: row 3 is broken"):
+            read_examples(place, "scored", split="train")
+    assert asked == [("glue", "mrpc", "train"), ("glue", None, "train")]

@@ -108,3 +108,17 @@ def test_the_untrained_is_refused_with_what_was_trained(small_model, tmp_path):
     assert "between those" in between.notes[0]
     forced = truncate(str(folder), tmp_path / "b", layers=1, dims=4, force=True)
     assert len(forced.notes) == 2
+
+
+def test_widths_outside_of_the_trained_ones_are_refused_and_between_them_warned_of():
+    from nestvec.data.model_nesting import TrainedNesting, check_cut
+
+    trained = TrainedNesting((96, 192), {})
+    assert check_cut(trained, dims=192) == []
+    (note,) = check_cut(trained, dims=128)
+    assert "lie between those the model was trained for (96, 192)" in note
+    for dims in (64, 384):
+        with pytest.raises(UserError, match=rf"not trained for {dims} dimensions"):
+            check_cut(trained, dims=dims)
+        (note,) = check_cut(trained, dims=dims, force=True)
+        assert "not trained" in note

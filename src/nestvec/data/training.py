@@ -66,7 +66,7 @@ class Examples:
 def read_examples(
     place: str, shape: Shape, *, columns: Sequence[str] = (), split: str = "train"
 ) -> Examples:
-    """The examples of a table of rows, a folder in the BEIR layout, or "datasets:NAME".
+    """The examples of a table of rows, a folder in the BEIR layout, or "datasets:NAME[:CONFIG]".
 
     columns: names in the order of the shape, further ones of pairs being hard negatives; where
     none are given they are found by their usual names. split: judgements of a folder, a split of
@@ -224,14 +224,14 @@ def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object
         from datasets.exceptions import DatasetsError
     except ImportError:
         raise MissingExtra("reading a dataset by name", "train") from None
-    name = place.removeprefix(HUB)
+    name, _, configuration = place.removeprefix(HUB).partition(":")
     folder = Path(name)
     try:
         if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
             loaded = datasets.load_from_disk(name)
             loaded = loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
         else:
-            loaded = datasets.load_dataset(name, split=split)
+            loaded = datasets.load_dataset(name, configuration or None, split=split)
     except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the dataset {name!r} ({split}) cannot be had: {reason}.") from None

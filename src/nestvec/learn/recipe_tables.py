@@ -39,9 +39,10 @@ class DataTable:
     """What is trained on, and measured on the way.
 
     train, dev: a .jsonl, .csv, .tsv or .parquet file (gzipped or not), a folder in the BEIR layout,
-    or "datasets:NAME" of a Hugging Face dataset. columns: of the file, in the order that the loss
-    takes them; found by their usual names where empty. train_split, dev_split: judgements of a
-    BEIR folder, a split of a dataset, or rows whose column `split` says so.
+    or a Hugging Face dataset, "datasets:NAME" or "datasets:NAME:CONFIGURATION". columns: of the
+    file, in the order that the loss takes them; found by their usual names where empty.
+    train_split, dev_split: judgements of a BEIR folder, a split of a dataset, or rows whose column
+    `split` says so.
     rows: train on so many at most, drawn by seed.
     """
 
