@@ -223,18 +223,17 @@ def pictures(
     found["clustering"] = lines(
         "Clustering by temperature: V-measure", series, x_name="temperature", y_name="V-measure"
     )
-    series = {
-        f"{what} at {width}{mrl}": {
-            tau: (result["arms"][arm]["geometry"][str(width)][what],) * 3
-            for tau, arm in zip(TEMPERATURES, names, strict=True)
+    for what in ("alignment", "uniformity"):
+        series = {
+            f"{width} dims{mrl}": {
+                tau: (result["arms"][arm]["geometry"][str(width)][what],) * 3
+                for tau, arm in zip(TEMPERATURES, names, strict=True)
+            }
+            for width in (96, 384)
+            for mrl, names in single.items()
         }
-        for what in ("alignment", "uniformity")
-        for width in (96, 384)
-        for mrl, names in single.items()
-    }
-    found["geometry"] = lines(
-        "Alignment and uniformity by temperature", series, x_name="temperature", y_name="value"
-    )
+        title = f"{what.capitalize()} by temperature (less is better)"
+        found[what] = lines(title, series, x_name="temperature", y_name=what)
     found["negatives"] = _negatives()
     labels = list(questions.columns.values())[1]
     names = sorted(set(labels))
@@ -302,7 +301,9 @@ def as_markdown(result: dict[str, Any]) -> str:
             ]
             out.append(f"| {arm} | " + " | ".join(cells) + " |")
     out += ["", "![share kept](temperature-kept.svg)", "", "## Geometry", ""]
-    out += ["![geometry](temperature-geometry.svg)", "", "![t-SNE](temperature-tsne.svg)", ""]
+    for what in ("alignment", "uniformity"):
+        out += [f"![{what}](temperature-{what}.svg)", ""]
+    out += ["![t-SNE](temperature-tsne.svg)", ""]
     out += ["![weights of negatives](temperature-negatives.svg)", ""]
     heads = [f"{w} {what}" for w in WIDTHS for what in ("intrinsic", "alignment", "uniformity")]
     out += ["| arm | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
