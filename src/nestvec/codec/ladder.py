@@ -17,13 +17,11 @@ _RUN_BYTES = 140_000_000
 # Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take 4 ms alone.
 _FEW_LOOK_UPS = 4_000_000
 # On ACL abstracts 1.1 gave .369 .500 at 4 and 8 bytes, 1.25 .357 .492, the best entry alone
-# .330 .476 (nDCG@10, dev queries, mean of two and of three seeds). That is a matter of the first
-# codebooks: from the seventeenth on the best entries alone did as well on two sets, in two thirds
-# of the time.
+# .330 .476 (nDCG@10, dev queries, mean of two and of three seeds).
 _ENTRIES_A_ROW = 4
 _NEAR = 1.1
 _RESIDUALS_A_CODEWORD = 256
-# With fewer rows a codeword than this, k-means is short, in the first codebooks and in later ones;
+# With fewer rows a codeword than this, fits are short, in the first codebooks and in later ones;
 # docs/architecture.md says what that gains and where it loses.
 _FEW_ROWS, _FEW_ROWS_LATER, _EARLY = 32, 100, 16
 
@@ -62,10 +60,10 @@ class Ladder:
     def fit(self, residuals: F32, fitting: Fitting) -> None:
         """Fit codebook after codebook on what the beam's entries leave, not on the best alone.
 
-        The best entry of every row counts. In the first sixteen codebooks others whose squared
-        error is within a tenth of its count too, so many drawn that there are at most four a row
-        and 256 a codeword. Far entries would teach codewords to jump between clusters, and cuts
-        in between would be worse than the cut before them.
+        The best entry of every row counts. Of the others whose squared error is within a tenth of
+        its, so many are drawn that there are at most four a row and 256 a codeword; none where
+        rows are few, from the 17th codebook on. Far entries would teach codewords to jump between
+        clusters, and cuts in between would be worse than the cut before them.
         """
         d = residuals.shape[1]
         self.beam = fitting.beam
@@ -83,12 +81,11 @@ class Ladder:
             beams = _Beams(here, self.beam, last - first)
             for level in range(last - first):
                 seed = fitting.seed * 1009 + first + level
-                entries = _ENTRIES_A_ROW if first + level < _EARLY else 1
+                few = self._few(len(here), first + level)
+                entries = 1 if few and first + level >= _EARLY else _ENTRIES_A_ROW
                 books = self.codebooks[first : first + level]
                 rest = beams.residuals(here, books, entries, seed)
-                centers = progressive_kmeans(
-                    rest, self.codewords, pool, seed=seed, short=self._few(len(here), first + level)
-                )
+                centers = progressive_kmeans(rest, self.codewords, pool, seed=seed, short=few)
                 words, scales = round_codewords(centers, self.precision)
                 self.words[first + level], self.scales[first + level] = words, scales
                 self.codebooks[first + level] = words * scales[:, None]
@@ -100,7 +97,7 @@ class Ladder:
             here = rest
 
     def _few(self, rows: int, level: int) -> bool:
-        """Whether rows are too few for long k-means; so far for codewords of 2 bits alone."""
+        """Whether rows are too few for a long fit; so far for codewords of 2 bits alone."""
         least = _FEW_ROWS if level < _EARLY else _FEW_ROWS_LATER
         return self.precision == 2 and rows < least * self.codewords
 
