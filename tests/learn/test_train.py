@@ -301,6 +301,9 @@ def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
     empty.write_text("")
     alike = tmp_path / "alike.tsv"
     alike.write_text("sentence1\tsentence2\tscore\na\tb\t1\nc\td\t1\n")
+    late = tmp_path / "late.jsonl"
+    pair = {"anchor": "a", "positive": "b"}
+    late.write_text(json.dumps(pair) + "\n" + json.dumps({**pair, "negative": "c"}) + "\n")
     one = tmp_path / "one.csv"
     one.write_text("text,label\na,x\nb,x\n")
     cases = [
@@ -324,6 +327,12 @@ def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
         (tables(small_model, pair_file, model={"rotate": True}, data={"rows": 9}), "at least 32"),
         (tables(small_model, pair_file, train={"report_to": "paper"}), "report_to is one of none"),
         (tables(small_model, pair_file, model={"max_tokens": 65}), "64 tokens at most"),
+        (tables(small_model, pair_file, model={"max_tokens": 2}), "max_tokens must be 3 or more"),
+        (tables(small_model, pair_file, train={"seed": 2**32}), "from 0 to 4294967295"),
+        (tables(small_model, pair_file, data={"dev": ""}), "data.dev is empty"),
+        (tables(small_model, pair_file, loss={"temperature": 10**400}), "must be a number"),
+        (tables(small_model, late), "which the first row lacks"),
+        (tables(small_model, "datasets:"), "got no name"),
         (tables(small_model, scored_file, loss={"kind": "cosent"}, train={"batch": 1}), "got 1"),
         (
             tables(small_model, scored_file, loss={"kind": "cosent"}, data={"dev": str(alike)}),
@@ -336,8 +345,41 @@ def test_faults_of_data_and_place_are_told_before_anything_is_loaded(
         assert not out.exists()
         assert not (tmp_path / "out.partial").exists()
     out.mkdir()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         train(tables(small_model, pair_file), out)
+
+
+@pytest.mark.parametrize("dev", [True, False], ids=["measured", "not measured"])
+def test_a_training_that_diverges_is_told_and_leaves_nothing(dev, small_model, pair_file, tmp_path):
+    data = {"dev": str(pair_file)} if dev else {}
+    recipe = tables(small_model, pair_file, data=data, train={"learning_rate": 1e30, "steps": 3})
+    with pytest.raises(UserError, match=r"diverged at step \d: .*rate is 1e\+30"):
+        train(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_columns_may_have_any_name_but_each_once(small_model, label_file, tmp_path):
+    place = tmp_path / "named.jsonl"
+    rows = [{"label": f"word{i}", "score": f"word{i + 1}"} for i in range(8)]
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = tables(small_model, place, data={"columns": ["label", "score"]}, train={"steps": 1})
+    assert train(recipe, tmp_path / "out").steps == 1
+    twice = tables(small_model, place, data={"columns": ["label", "label"]})
+    with pytest.raises(UserError, match="name each once"):
+        train(twice, tmp_path / "twice")
+
+
+def test_damaged_weights_are_one_sentence(small_model, pair_file, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(small_model, broken)
+    weights_file = broken / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        train(tables(broken, pair_file), tmp_path / "out")
+    (broken / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        train(tables(broken, pair_file), tmp_path / "out")
 
 
 def test_another_recipe_does_not_go_on_with_an_unfinished_one(small_model, pair_file, tmp_path):

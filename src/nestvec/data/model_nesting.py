@@ -49,17 +49,16 @@ def read_nesting(folder: Path) -> TrainedNesting | None:
         return None
     try:
         config = json.loads(place.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+        own = config.get(KEY)
+        if isinstance(own, dict) and own.get("widths"):
+            layers = {int(k): tuple(map(int, v)) for k, v in own.get("layers", {}).items()}
+            temperatures = tuple(map(float, own.get("temperatures", ())))
+            return TrainedNesting(tuple(map(int, own["widths"])), layers, temperatures)
+        widths = config.get("matryoshka_dimensions")
+        if isinstance(widths, list) and widths:
+            return TrainedNesting(tuple(sorted(map(int, widths))), {})
+    except (ValueError, OSError, AttributeError, TypeError):
         return None
-    own = config.get(KEY)
-    if isinstance(own, dict):
-        layers = {int(k): tuple(map(int, v)) for k, v in own.get("layers", {}).items()}
-        return TrainedNesting(
-            tuple(map(int, own["widths"])), layers, tuple(map(float, own["temperatures"]))
-        )
-    widths = config.get("matryoshka_dimensions")
-    if isinstance(widths, list) and widths:
-        return TrainedNesting(tuple(sorted(map(int, widths))), {})
     return None
 
 
@@ -138,6 +137,6 @@ def read_width(folder: Path) -> int | None:
                 modes = [k for k, v in own.items() if k.startswith("pooling_mode_") and v is True]
                 if len(modes) > 1:
                     return None
-    except (ValueError, OSError, KeyError, TypeError):
+    except (ValueError, OSError, KeyError, TypeError, AttributeError):
         return None
     return width if isinstance(width, int) else None

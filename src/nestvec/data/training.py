@@ -106,6 +106,13 @@ def _from_records(
             seen_splits[str(record[_SPLIT])] = None
             if record[_SPLIT] != split:
                 continue
+        if not columns and shape == "pairs":
+            late = [x for x in record if x.startswith(_NEGATIVE) and x not in names]
+            if late:
+                raise UserError(
+                    f"{place} {where} has {late[0]!r}, which the first row lacks: give every row the "
+                    "same columns."
+                )
         for i, name in enumerate(names):
             kind = _kind(shape, i)
             values[name].append(_value(record.get(name), kind, f"{place} {where}", name))
@@ -125,6 +132,8 @@ def _columns_of(
     have = ", ".join(map(repr, record)) or "none"
     least = len(_USUAL[shape])
     if wanted:
+        if len(set(wanted)) < len(wanted):
+            raise UserError(f"columns differ from one another; got {list(wanted)}: name each once.")
         missing = [name for name in wanted if name not in record]
         if missing:
             raise UserError(f"{place} has no column {missing[0]!r} (it has {have}): name another.")
@@ -139,7 +148,8 @@ def _columns_of(
         if found is None:
             raise UserError(
                 f"{place} has no column for {usual[0]!r} of {_described(shape)} (it has {have}): "
-                f"name its columns, {', '.join(u[0] for u in _USUAL[shape])}, in data.columns."
+                f"name its columns so, {', '.join(u[0] for u in _USUAL[shape])}, or list them in a "
+                "recipe's data.columns."
             )
         names.append(found)
     if shape == "pairs":
@@ -196,6 +206,10 @@ def _from_folder(folder: Path, shape: Shape, split: str) -> Examples:
             "rows: give such a file."
         )
     source = open_source(folder, qrels=split if layout.find_qrels(folder) else None)
+    if source.kind != "texts":
+        raise UserError(
+            f"{folder} holds {source.kind}, and training reads texts: give their folder."
+        )
     if shape == "texts":
         return Examples(shape, {"text": [row.text for row in source.rows()]}, str(folder))
     if source.qrels_path is None or source.queries_path is None:
@@ -225,6 +239,8 @@ def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object
     except ImportError:
         raise MissingExtra("reading a dataset by name", "train") from None
     name, _, configuration = place.removeprefix(HUB).partition(":")
+    if not name:
+        raise UserError(f"{HUB}NAME names a dataset; got no name: give one.")
     folder = Path(name)
     try:
         if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
@@ -234,7 +250,10 @@ def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object
             loaded = datasets.load_dataset(name, configuration or None, split=split)
     except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the dataset {name!r} ({split}) cannot be had: {reason}.") from None
+        raise UserError(
+            f"the dataset {name!r} ({split}) cannot be had: {reason.rstrip('.')}; give another name, "
+            "split or configuration, or a file."
+        ) from None
     labels = {
         column: feature.names
         for column, feature in loaded.features.items()

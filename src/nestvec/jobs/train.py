@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nestvec.data.model_files import ModelFiles, find_model
 from nestvec.data.model_nesting import read_depth, read_positions, read_width
 from nestvec.errors import UserError
+from nestvec.jobs.checks import check_free
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.learn.launched import is_first
 from nestvec.learn.recipe import load_recipe, parse_recipe
@@ -97,9 +98,14 @@ def train(
     workplace = place.with_name(place.name + ".partial")
     workplace.mkdir(parents=True, exist_ok=True)
     (workplace / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
-    trained = train_model(
-        objective, plan, examples, workplace, dev=dev, labels=labels, progress=progress
-    )
+    try:
+        trained = train_model(
+            objective, plan, examples, workplace, dev=dev, labels=labels, progress=progress
+        )
+    except UserError:  # it would come again, so there is nothing to go on with
+        if is_first():
+            shutil.rmtree(workplace, ignore_errors=True)
+        raise
     nesting = trained_nesting(model, plan, objective.temperatures())
     quality = _quality(trained.history, best=plan.train.patience is not None)
     if is_first():
@@ -167,11 +173,10 @@ def _shape(recipe: Recipe) -> Shape:
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:
-    if out.exists():
-        raise UserError(f"{out} is there already: choose another place, or remove it first.")
-    if not out.resolve().parent.is_dir():
-        raise UserError(f"the folder {out.resolve().parent} does not exist: make it first.")
+    check_free(out)
     begun = out.with_name(out.name + ".partial") / _RECIPE
+    if begun.parent.is_file():
+        raise UserError(f"{begun.parent} is a file where checkpoints would go: remove it.")
     # without a checkpoint nothing would be lost
     kept = begun.is_file() and any(begun.parent.glob("checkpoint-*"))
     if kept and begun.read_text(encoding="utf-8") != _fingerprint(recipe):

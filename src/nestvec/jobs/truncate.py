@@ -10,6 +10,7 @@ from typing import Any
 from nestvec.data.model_files import find_model
 from nestvec.data.model_nesting import check_cut, read_depth, read_nesting, read_width
 from nestvec.errors import UserError
+from nestvec.jobs.checks import check_free
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,7 @@ def truncate(
     place = Path(out)
     if layers is None and dims is None:
         raise UserError("a cut needs a number of layers or dims; got neither; give one.")
-    if place.exists():
-        raise UserError(f"{place} is there already: choose another place, or remove it first.")
-    if not place.resolve().parent.is_dir():
-        raise UserError(f"the folder {place.resolve().parent} does not exist: make it first.")
+    check_free(place)
     files = find_model(model)
     nesting, notes = None, []
     if not files.downloads:

@@ -9,6 +9,7 @@ import copy
 import difflib
 import math
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,7 +124,8 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
         return all(fits for fits, _ in taken), tuple(item for _, item in taken)
     if hint is float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return (good and math.isfinite(value)), float(value) if good else None
+        fits = good and abs(value) < math.inf and abs(value) <= sys.float_info.max
+        return fits, float(value) if fits else None
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool), value
     return isinstance(value, hint), value

@@ -100,8 +100,15 @@ def _ranges(recipe: Recipe) -> list[str]:
         faults.append(f"model.dropout is a share from 0 to below 1, got {recipe.model.dropout:g}")
     if not 0 <= loss.smoothing < 1:
         faults.append(f"loss.smoothing is a share from 0 to below 1, got {loss.smoothing:g}")
-    if train.seed < 0:
-        faults.append(f"train.seed must be 0 or more, got {train.seed}")
+    if not 0 <= train.seed < 2**32:
+        faults.append(f"train.seed must be from 0 to 4294967295, got {train.seed}")
+    if recipe.model.max_tokens is not None and 0 < recipe.model.max_tokens < 3:
+        faults.append(
+            "model.max_tokens must be 3 or more, two of which mark the ends of a text, got "
+            f"{recipe.model.max_tokens}"
+        )
+    if data.dev is not None and not data.dev.strip():
+        faults.append("data.dev is empty: name what to measure on, or leave it out")
     if train.weight_decay < 0 or loss.beta < 0 or recipe.layers.alignment < 0:
         faults.append("train.weight_decay, loss.beta and layers.alignment must be 0 or more")
     if train.patience is not None and data.dev is None:

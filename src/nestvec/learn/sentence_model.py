@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nestvec.errors import MissingExtra, UserError
@@ -21,6 +22,12 @@ try:
 except ImportError:
     raise MissingExtra("training a model", "train") from None
 
+LOAD_ERRORS = (
+    OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError, ImportError,
+    SafetensorError,
+)  # fmt: skip
+"""What loading a model's files raises where they are damaged or of another kind."""
+
 
 def load_model(name: str, location: str, *, max_tokens: int | None, remote_code: bool) -> Any:
     """A sentence-transformers model with its weights, to be trained.
@@ -30,9 +37,11 @@ def load_model(name: str, location: str, *, max_tokens: int | None, remote_code:
     """
     try:
         model = SentenceTransformer(location, trust_remote_code=remote_code)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the model {name!r} cannot be loaded: {reason}.") from None
+    except LOAD_ERRORS as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise UserError(
+            f"the model {name!r} cannot be loaded: {reason}; get its files anew, or name another."
+        ) from None
     if max_tokens is not None:
         model.max_seq_length = max_tokens
     return model

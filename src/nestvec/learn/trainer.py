@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nestvec.errors import MissingExtra
+from nestvec.errors import MissingExtra, UserError
 from nestvec.progress import Progress, quiet
 
 try:
@@ -86,12 +86,15 @@ def train_model(
             ),
             train_dataset=_dataset(examples, labels),
             loss=objective,
-            evaluator=None if dev is None else _Evaluator(_measure(dev, objective)),
+            evaluator=None
+            if dev is None
+            else _Evaluator(_measure(dev, objective), recipe.train.learning_rate),
             callbacks=_callbacks(objective, recipe.train, told),
         )
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_checkpoint(workplace))
     told.finish()
+    check_finite(model, recipe.train.learning_rate, trainer.state.global_step)
     model.model_card_data.widget = []
     losses, history = _read_log(trainer.state.log_history)
     stopped = trainer.state.global_step < trainer.state.max_steps
@@ -99,6 +102,20 @@ def train_model(
         objective.layers.close()
     model.eval()
     return Trained(trainer.state.global_step, losses, history, stopped)
+
+
+def diverged(rate: float, step: int) -> UserError:
+    """What is told where a loss or a weight is no number any more."""
+    return UserError(
+        f"training diverged at step {max(step, 0)}: the loss or a weight is no number any more; "
+        f"train.learning_rate is {rate:g}: lower it, or raise a very small temperature."
+    )
+
+
+def check_finite(model: Any, rate: float, step: int) -> None:
+    """Raise UserError where a weight is not finite."""
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        raise diverged(rate, step)
 
 
 class _NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
@@ -118,6 +135,8 @@ class _NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         if model is self.model_wrapped and self.loss.model is not model:
             self.loss = self.override_model_in_loss(self.loss, model)
         parts = self.loss(features, labels)
+        if not bool(torch.isfinite(parts.total.detach())):
+            raise diverged(self.args.learning_rate, self.state.global_step)
         self.track_loss_components({f"{_PREFIX}{k}": v for k, v in parts.parts.items()})
         return (parts.total, {}) if return_outputs else parts.total
 
@@ -153,9 +172,10 @@ class _NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 class _Evaluator(BaseEvaluator):  # type: ignore[misc]
     """A DevMeasure as the trainer calls it; figures are "dev_nDCG@10_64" and "dev_mean"."""
 
-    def __init__(self, measure: DevMeasure) -> None:
+    def __init__(self, measure: DevMeasure, learning_rate: float) -> None:
         super().__init__()
         self.measure = measure
+        self.learning_rate = learning_rate
         self.name = "dev"
         self.primary_metric = "dev_mean"
 
@@ -163,6 +183,7 @@ class _Evaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """The figures of a model."""
+        check_finite(model, self.learning_rate, steps)
         values = self.measure.by_cut(model)
         figures = {f"dev_{self.measure.measure}_{cut}": v for cut, v in values.items()}
         return {"dev_mean": sum(values.values()) / len(values), **figures}
@@ -256,12 +277,14 @@ def _measure(dev: Examples, objective: Objective) -> DevMeasure:
 
 
 def _dataset(examples: Examples, labels: Mapping[str, int] | None) -> Any:
-    columns = dict(examples.columns)
+    # names of our own: the collator takes columns called label, labels or score for no text
+    values = list(examples.columns.values())
+    texts = {"labelled": 1, "scored": 2}.get(examples.shape, len(values))
+    columns: dict[str, Any] = {f"text_{i}": column for i, column in enumerate(values[:texts])}
     if labels is not None:
-        column = list(columns)[1]
-        columns["label"] = [labels[label] for label in columns.pop(column)]
+        columns["label"] = [labels[label] for label in values[1]]
     elif examples.shape == "scored":
-        columns["score"] = columns.pop(list(columns)[2])
+        columns["score"] = values[2]
     return datasets.Dataset.from_dict(columns)
 
 
