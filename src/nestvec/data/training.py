@@ -110,8 +110,8 @@ def _from_records(
             late = [x for x in record if x.startswith(_NEGATIVE) and x not in names]
             if late:
                 raise UserError(
-                    f"{place} {where} has {late[0]!r}, which the first row lacks: give every row the "
-                    "same columns."
+                    f"{place} {where} has {late[0]!r}, which the first row lacks: give every row "
+                    "the same columns."
                 )
         for i, name in enumerate(names):
             kind = _kind(shape, i)
@@ -251,8 +251,8 @@ def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object
     except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"the dataset {name!r} ({split}) cannot be had: {reason.rstrip('.')}; give another name, "
-            "split or configuration, or a file."
+            f"the dataset {name!r} ({split}) cannot be had: {reason.rstrip('.')}; give another "
+            "name, split or configuration, or a file."
         ) from None
     labels = {
         column: feature.names
