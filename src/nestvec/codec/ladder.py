@@ -21,7 +21,7 @@ _FEW_LOOK_UPS = 4_000_000
 _ENTRIES_A_ROW = 4
 _NEAR = 1.1
 _RESIDUALS_A_CODEWORD = 256
-# With fewer rows a codeword than this, fits are short, in the first codebooks and in later ones;
+# With fewer rows a codeword than this, k-means is short, in the first codebooks and in later ones;
 # docs/architecture.md says what that gains and where it loses.
 _FEW_ROWS, _FEW_ROWS_LATER, _EARLY = 32, 100, 16
 
@@ -61,9 +61,9 @@ class Ladder:
         """Fit codebook after codebook on what the beam's entries leave, not on the best alone.
 
         The best entry of every row counts. Of the others whose squared error is within a tenth of
-        its, so many are drawn that there are at most four a row and 256 a codeword; none where
-        rows are few, from the 17th codebook on. Far entries would teach codewords to jump between
-        clusters, and cuts in between would be worse than the cut before them.
+        its, so many are drawn that there are at most four a row and 256 a codeword. Far entries
+        would teach codewords to jump between clusters, and cuts in between would be worse than
+        the cut before them.
         """
         d = residuals.shape[1]
         self.beam = fitting.beam
@@ -82,9 +82,7 @@ class Ladder:
             for level in range(last - first):
                 seed = fitting.seed * 1009 + first + level
                 few = self._few(len(here), first + level)
-                entries = 1 if few and first + level >= _EARLY else _ENTRIES_A_ROW
-                books = self.codebooks[first : first + level]
-                rest = beams.residuals(here, books, entries, seed)
+                rest = beams.residuals(here, self.codebooks[first : first + level], seed)
                 centers = progressive_kmeans(rest, self.codewords, pool, seed=seed, short=few)
                 words, scales = round_codewords(centers, self.precision)
                 self.words[first + level], self.scales[first + level] = words, scales
@@ -97,7 +95,7 @@ class Ladder:
             here = rest
 
     def _few(self, rows: int, level: int) -> bool:
-        """Whether rows are too few for a long fit; so far for codewords of 2 bits alone."""
+        """Whether rows are too few for long k-means; so far for codewords of 2 bits alone."""
         least = _FEW_ROWS if level < _EARLY else _FEW_ROWS_LATER
         return self.precision == 2 and rows < least * self.codewords
 
@@ -231,11 +229,8 @@ class _Beams:
         self.errors[:, 0] = np.einsum("nd,nd->n", rows, rows)
         self.sums = np.zeros((n, beam), np.float32)
 
-    def residuals(self, rows: F32, codebooks: F32, entries: int, seed: int) -> F32:
-        """What codebooks (level, K, d) leave: by every row's best entry, and by near ones.
-
-        entries: of a row at most, on average.
-        """
+    def residuals(self, rows: F32, codebooks: F32, seed: int) -> F32:
+        """What codebooks (level, K, d) leave: by every row's best entry, and by near ones."""
         level = len(codebooks)
         errors = self.errors[:, : self.alive]
         every, best = np.arange(len(rows)), errors.argmin(axis=1)
@@ -243,7 +238,7 @@ class _Beams:
         near = errors <= _NEAR * least[:, None] + np.float32(1e-12)
         near[every, best] = False
         row, entry = np.nonzero(near)
-        most = min(len(rows) * entries, codebooks.shape[1] * _RESIDUALS_A_CODEWORD)
+        most = min(len(rows) * _ENTRIES_A_ROW, codebooks.shape[1] * _RESIDUALS_A_CODEWORD)
         room = max(most - len(rows), 0)
         if len(row) > room:
             picks = np.sort(np.random.default_rng(seed).permutation(len(row))[:room])
