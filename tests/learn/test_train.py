@@ -370,6 +370,13 @@ def test_columns_may_have_any_name_but_each_once(small_model, label_file, tmp_pa
         train(twice, tmp_path / "twice")
 
 
+def test_a_model_without_a_tokenizer_is_refused(small_model, pair_file, tmp_path):
+    mute = tmp_path / "mute"
+    shutil.copytree(small_model, mute, ignore=shutil.ignore_patterns("*tokenizer*", "vocab*"))
+    with pytest.raises(UserError, match="has no tokenizer"):
+        train(tables(mute, pair_file), tmp_path / "out")
+
+
 def test_damaged_weights_are_one_sentence(small_model, pair_file, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(small_model, broken)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nestvec.data.training import Examples, Shape
 
 _RECIPE = "recipe.json"
+_TOKENIZERS = ("*tokenizer*", "vocab*", "merges*", "*.model", "*.spm")
 _LOGS = "runs"  # TensorBoard's, where transformers' trainer puts them
 
 
@@ -187,6 +188,9 @@ def _check_place(recipe: Recipe, out: Path) -> None:
 
 
 def _check_fits(recipe: Recipe, folder: Path) -> None:
+    # transformers makes up a tokenizer of five tokens where a folder has none
+    if folder.is_dir() and not any(True for name in _TOKENIZERS for _ in folder.rglob(name)):
+        raise UserError(f"the model {recipe.model.name!r} has no tokenizer: get its files anew.")
     width, depth, longest = read_width(folder), read_depth(folder), read_positions(folder)
     if recipe.model.max_tokens is not None and longest and recipe.model.max_tokens > longest:
         raise UserError(
