@@ -32,7 +32,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "lance": ("index/store.py",),
     "pyarrow": ("tables.py", "index/store.py"),
     "faiss": ("bridge/faiss.py",),
-    "safetensors": ("codec/*.py", "learn/models.py", "learn/trainer.py"),
+    "safetensors": ("codec/*.py", "learn/models.py", "learn/sentence_model.py", "learn/trainer.py"),
     "click": ("cli/*.py",),
     "rich": ("cli/*.py",),
     "scipy": (),
