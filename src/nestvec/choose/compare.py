@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.choose.relevance import QueryTask
 from nestvec.errors import UserError
+from nestvec.measure.groups import connected
 from nestvec.measure.intervals import (
     Interval,
     better,
@@ -67,18 +68,9 @@ def halves(task: QueryTask, seed: int = 0) -> Split:
 
 def query_groups(relevance: Relevance) -> NDArray[np.int64]:
     """(q,) a number for each query's group: equal where relevant documents connect two queries."""
-    parents = list(range(relevance.queries))
-
-    def root(query: int) -> int:
-        while parents[query] != query:
-            parents[query] = parents[parents[query]]
-            query = parents[query]
-        return query
-
-    first_with: dict[int, int] = {}
-    for query, row in zip(relevance.query_of.tolist(), relevance.rows.tolist(), strict=True):
-        parents[root(query)] = root(first_with.setdefault(row, query))
-    return np.array([root(query) for query in range(relevance.queries)], dtype=np.int64)
+    groups = np.arange(relevance.queries, dtype=np.int64)
+    groups[relevance.query_of] = connected(relevance.query_of, relevance.rows)
+    return groups
 
 
 def _even_halves(groups: NDArray[Any], seed: int) -> NDArray[np.bool_]:

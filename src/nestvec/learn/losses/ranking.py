@@ -39,8 +39,9 @@ def pairwise_rank(scores: Tensor, grades: Tensor) -> Tensor:
             "a rank loss takes scores and grades of one shape (q, c); got "
             f"{tuple(scores.shape)} and {tuple(grades.shape)}."
         )
-    above = grades[:, :, None] - grades[:, None, :]
-    gaps = scores[:, None, :] - scores[:, :, None]
-    wanted = above > 0
+    # Only rows (i, j) that are above something: q x positives x c, not q x c x c.
+    query, better = (grades > grades.amin(dim=1, keepdim=True)).nonzero(as_tuple=True)
+    above = (grades[query, better][:, None] - grades[query]).clamp_min(0)
+    gaps = scores[query] - scores[query, better][:, None]
     lost = above * functional.softplus(gaps)
-    return lost[wanted].sum() / wanted.sum().clamp_min(1)
+    return lost.sum() / (above > 0).sum().clamp_min(1)

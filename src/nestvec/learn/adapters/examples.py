@@ -1,0 +1,185 @@
+"""What adapters learn from: frozen vectors, and which document answers which query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nestvec.errors import UserError
+from nestvec.measure.groups import connected
+from nestvec.vectors import check_vectors, normalize
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Documents, and perhaps queries with the documents that answer them.
+
+    documents: (n, d), float16 or float32, perhaps a memory map: rows are read as they are drawn.
+    queries: (q, d), or None without labels. pairs: (p, 2) int64, query and document rows.
+    grades: (p,) float32 above 0, larger is more relevant.
+    Raises UserError where they do not fit.
+    """
+
+    documents: NDArray[Any]
+    queries: NDArray[Any] | None = None
+    pairs: I64 | None = None
+    grades: F32 | None = None
+
+    def __post_init__(self) -> None:
+        if self.pairs is None:
+            return
+        queries, pairs = self.queries, self.pairs
+        if queries is None or pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs):
+            raise UserError(
+                f"pairs are rows of query and document, at least one; got {pairs.shape} of "
+                f"{'no queries' if queries is None else 'queries'}. Give both."
+            )
+        if queries.ndim != 2 or queries.shape[1] != self.documents.shape[1]:
+            raise UserError(
+                f"queries are as wide as documents; got {queries.shape} and "
+                f"{self.documents.shape}. Encode both with one model."
+            )
+        top = (len(queries), len(self.documents))
+        bad = np.flatnonzero(((pairs < 0) | (pairs >= top)).any(axis=1))
+        if len(bad):
+            raise UserError(
+                f"pairs name rows of {top[0]:,} queries and {top[1]:,} documents; pair {bad[0]} "
+                f"names {tuple(pairs[bad[0]].tolist())}. Correct or drop it."
+            )
+        if self.grades is not None and (len(self.grades) != len(pairs) or (self.grades <= 0).any()):
+            raise UserError("every pair has one grade above 0. Drop irrelevant pairs.")
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a vector."""
+        return int(self.documents.shape[1])
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are pairs."""
+        return self.pairs is not None
+
+    def check(self) -> None:
+        """Raise UserError where vectors are not finite, all zero, or all alike."""
+        check_vectors(self.documents, "documents")
+        if self.queries is not None:
+            check_vectors(self.queries, "queries")
+        first = np.asarray(self.documents[0], np.float32)
+        step = max(1, len(self.documents) // 10_000)
+        if len(self.documents) < 2 or not (np.asarray(self.documents[::step]) != first).any():
+            raise UserError(
+                "an adapter needs vectors that differ; got equal ones in all rows. Check what made "
+                "them."
+            )
+
+    def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
+        """Pairs to train on and pairs held out, no document on both sides, drawn by seed.
+
+        share: of the pairs held out, about. Documents and queries stay whole in both.
+        """
+        assert self.pairs is not None
+        groups = connected(self.pairs[:, 0], self.pairs[:, 1])
+        names = np.random.default_rng(seed).permutation(np.unique(groups))
+        sizes = np.bincount(groups)[names]
+        out = names[np.cumsum(sizes) <= share * len(groups)]
+        if not len(out):
+            out = names[np.argmin(sizes)][None]
+        held = np.isin(groups, out)
+        return self._only(~held), self._only(held)
+
+    def _only(self, chosen: NDArray[np.bool_]) -> Examples:
+        assert self.pairs is not None
+        grades = None if self.grades is None else self.grades[chosen]
+        return replace(self, pairs=self.pairs[chosen], grades=grades)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's rows, as frozen unit vectors.
+
+    documents: (c, d); rows: (c,) which they are. queries: (b, d) or None, query i answered by
+    document i. grades: (b, c), 0 where nothing says that a document answers a query.
+    """
+
+    documents: Tensor
+    rows: Tensor
+    queries: Tensor | None = None
+    grades: Tensor | None = None
+
+
+def batches(examples: Examples, size: int, seed: int, device: torch.device) -> Iterator[Batch]:
+    """Batches without end, epoch after epoch, drawn by seed; the last rest of an epoch is left out.
+
+    With pairs: of distinct queries and distinct documents. Without: of documents alone.
+    """
+    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
+    size = min(size, count)
+    grades_of = _grades(examples)
+    epoch = 0
+    while True:
+        order = np.random.default_rng((seed, epoch)).permutation(count)
+        for start in range(0, count - size + 1, size):
+            yield _batch(examples, order[start : start + size], grades_of, device)
+        epoch += 1
+
+
+def steps_an_epoch(examples: Examples, size: int) -> int:
+    """Batches of one pass."""
+    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
+    return max(1, count // min(size, count))
+
+
+def _batch(
+    examples: Examples,
+    picks: I64,
+    grades_of: dict[int, list[tuple[int, float]]],
+    device: torch.device,
+) -> Batch:
+    if examples.pairs is None:
+        drawn = np.sort(picks)
+        return Batch(_unit(examples.documents, drawn, device), torch.from_numpy(drawn).to(device))
+    assert examples.queries is not None
+    pairs = examples.pairs[np.sort(picks)]
+    _, first = np.unique(pairs[:, 0], return_index=True)
+    pairs = pairs[first]
+    _, first = np.unique(pairs[:, 1], return_index=True)
+    pairs = pairs[first]
+    grades = torch.zeros(len(pairs), len(pairs))
+    here = {int(row): i for i, row in enumerate(pairs[:, 1])}
+    for i, query in enumerate(pairs[:, 0].tolist()):
+        for row, grade in grades_of[query]:
+            if row in here:
+                grades[i, here[row]] = grade
+    rows = torch.from_numpy(np.ascontiguousarray(pairs[:, 1])).to(device)
+    return Batch(
+        _unit(examples.documents, pairs[:, 1], device),
+        rows,
+        _unit(examples.queries, pairs[:, 0], device),
+        grades.to(device),
+    )
+
+
+def _grades(examples: Examples) -> dict[int, list[tuple[int, float]]]:
+    """Of every query: the documents that answer it, with their grades."""
+    found: dict[int, list[tuple[int, float]]] = {}
+    if examples.pairs is None:
+        return found
+    grades = np.ones(len(examples.pairs), np.float32)
+    if examples.grades is not None:
+        grades = examples.grades
+    for (query, row), grade in zip(examples.pairs.tolist(), grades.tolist(), strict=True):
+        found.setdefault(query, []).append((row, grade))
+    return found
+
+
+def _unit(vectors: NDArray[Any], rows: I64, device: torch.device) -> Tensor:
+    return torch.from_numpy(normalize(np.asarray(vectors[rows]))).to(device)
