@@ -26,6 +26,7 @@ COMMANDS = {
     "choose": "Say the cheapest code and plan that keep what you wish.",
     "embed": "Turn texts into a file of vectors.",
     "fit": "Fit a nested codec on a file of vectors.",
+    "adapt": "Train an adapter over frozen vectors, and judge it.",
     "train": "Train an encoder whose prefixes and layers work.",
     "truncate": "Cut a model to fewer layers and dimensions.",
     "info": "Say what a collection holds.",

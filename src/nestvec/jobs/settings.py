@@ -131,6 +131,52 @@ class FitSettings:
         check_seed(self.seed)
 
 
+ADAPTERS = (
+    "linear",
+    "smec",
+    "matryoshka",
+    "search",
+    "mrl",
+    "reflections",
+    "per-width",
+    "spectemp",
+)
+"""Methods of adapt, as learn/adapters/methods.py has them."""
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """How an adapter is trained on a file of vectors.
+
+    method: one of ADAPTERS. pairs: a file of query id, document id and score; queries: a file of
+    the queries' vectors, by default those in the vectors' file. widths: to be good at, by default
+    powers of two below the vectors' own. force: write it though the judge refuses.
+    """
+
+    method: str = "linear"
+    pairs: str | None = None
+    queries: str | None = None
+    widths: tuple[int, ...] | None = None
+    epochs: int = 10
+    batch: int = 1024
+    learning_rate: float = 2e-3
+    temperature: float = 0.03
+    force: bool = False
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.widths is not None and min(self.widths, default=0) < 1:
+            raise UserError(f"widths are at least 1; got {self.widths}. Try 32,64,128.")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        for name in ("learning_rate", "temperature"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} must be above 0; got {getattr(self, name)}.")
+
+
 class ReadOptions(TypedDict, total=False):
     """The fields of ReadSettings, as keyword arguments."""
 
@@ -184,6 +230,22 @@ class FitOptions(TypedDict, total=False):
     spec: str
     similarity: Similarity
     beam: int
+    seed: int
+
+
+class AdaptOptions(TypedDict, total=False):
+    """The fields of AdaptSettings, as keyword arguments."""
+
+    method: str
+    pairs: str | None
+    queries: str | None
+    widths: tuple[int, ...] | None
+    epochs: int
+    batch: int
+    learning_rate: float
+    temperature: float
+    force: bool
+    device: str
     seed: int
 
 

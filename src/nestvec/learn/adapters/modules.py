@@ -115,7 +115,8 @@ class Selection(nn.Module):
     Importances a are trained. In training, coordinates are ordered by a + G, G ~ Gumbel(0, 1), and
     the first `keep` carry the gradient of z = keep softmax((a + G) / tau) (straight through);
     afterwards the order is that of a alone, and fixed. temperature (tau) is set by the caller,
-    who lowers it and draws the noise anew for every step. arXiv:2510.12474 gives neither tau nor how z reaches the kept coordinates.
+    who lowers it and draws the noise anew for every step. arXiv:2510.12474 gives neither tau nor
+    how z reaches the kept coordinates.
     """
 
     def __init__(self, dim: int, keep: int, seed: int = 0) -> None:
