@@ -122,3 +122,39 @@ def scored_file(tmp_path_factory):
         lines.append(f"{one} {two}\t{one} {other}\t{i % 3}")
     place.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return place
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """Examples whose queries and documents agree in some coordinates and are noise elsewhere.
+
+    planted(n, dim, agree) has a document each for n queries; agree says where they are alike.
+    """
+    import numpy as np
+
+    from nestvec.learn.adapters.examples import Examples
+
+    def examples(n=96, dim=12, agree=(7, 2, 10), noise=1.0, seed=0, labelled=True):
+        rng = np.random.default_rng(seed)
+        meant = rng.standard_normal((n, len(agree)))
+        sides = []
+        for _ in range(2):
+            rows = noise * rng.standard_normal((n, dim))
+            rows[:, list(agree)] = meant + 0.1 * rng.standard_normal(meant.shape)
+            sides.append(rows.astype(np.float32))
+        if not labelled:
+            return Examples(sides[0])
+        return Examples(*sides, np.stack([np.arange(n), np.arange(n)], 1))
+
+    return examples
+
+
+@pytest.fixture
+def one_thread():
+    """Torch without threads, which gain nothing on small arrays and wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

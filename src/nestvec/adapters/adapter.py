@@ -41,7 +41,7 @@ class Adapter:
 
     method: what trained it. widths: those trained for, rising. stages: widest first; a method
     with one map for all widths has one. facts: how it was trained, JSON-able.
-    Documents and queries are mapped alike.
+    Documents and queries are mapped alike, each at length 1 before and after.
     """
 
     method: str
@@ -76,7 +76,7 @@ class Adapter:
         at = self._serving(chosen)
         out = np.empty((len(vectors), chosen), np.float32)
         for rows in row_blocks(vectors):
-            block = np.asarray(vectors[rows], np.float32)
+            block = normalize(vectors[rows])  # as in training
             out[rows] = normalize(self._run(at, block)[:, :chosen])
         return out
 
@@ -87,10 +87,11 @@ class Adapter:
         while self.stages[chain[0]].source >= 0:
             chain.insert(0, self.stages[chain[0]].source)
         maps = tuple(m for i in chain for m in self.stages[i].maps)
-        order = np.arange(width, dtype=np.int64)
         if self.stages[at].width > width:
-            maps = _narrowed(maps, order)
-        widths = tuple(w for w in self.widths if w <= width) or (width,)
+            maps = _narrowed(maps, np.arange(width, dtype=np.int64))
+        # Widths that a narrower stage served are not those of this one.
+        below = max((s.width for s in self.stages if s.width < width), default=0)
+        widths = tuple(w for w in self.widths if below < w <= width) or (width,)
         return replace(self, widths=widths, stages=(Stage(width, maps),))
 
     def size_bytes(self) -> int:

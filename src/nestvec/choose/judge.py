@@ -60,12 +60,13 @@ def judge(
     baselines: Sequence[str],
     sizes: Sequence[int] | None = None,
     seed: int = 0,
+    queries: NDArray[np.bool_] | None = None,
 ) -> Verdict:
     """Whether a method is better than the best of the baselines at equal bytes.
 
     evidence: with the values of single queries, none of which the candidate was trained or tuned
     on. sizes: bytes a vector at which to judge, by default all that the candidate and a baseline
-    share.
+    share. queries: (q,) those to judge by, by default all.
     At every size the baseline with the best mean on these very queries stands against it, which
     favours the baselines. It is used where the paired 95 % interval of the difference, averaged
     over the sizes, lies above zero, and at no size below. A baseline that has no cell at a size is
@@ -73,6 +74,8 @@ def judge(
     Raises UserError where they share no size.
     """
     values, _ = evidence.query_values()
+    if queries is not None:
+        values = values[:, queries]
     rows = {(cell.method, cell.bytes): i for i, cell in enumerate(evidence.cells)}
     mine = [size for method, size in rows if method == candidate]
     wanted = sorted(set(mine) if sizes is None else set(sizes) & set(mine))

@@ -17,7 +17,7 @@ from nestvec.cli.options import (
 )
 from nestvec.cli.output import interval, print_json, print_table, say, warn
 from nestvec.jobs.amounts import in_bytes
-from nestvec.jobs.settings import BuildSettings
+from nestvec.jobs.settings import ADAPTERS, BuildSettings
 
 if TYPE_CHECKING:
     from nestvec.jobs.build import BuildResult
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 @read_options
 @model_options
 @measure_options
+@click.option(
+    "--adapt",
+    type=click.Choice(("auto", *ADAPTERS)),
+    help="Train an adapter, and use it where the judge finds that it helps.",
+)
+@click.option("--pairs", metavar="FILE", help="What to train it on; else qrels/train, or titles.")
+@click.option("--force", is_flag=True, help="Use the adapter though the judge refuses it.")
 @click.option("--no-vectors", is_flag=True, help="Keep the codes only, not the float16 vectors.")
 @click.option("--dry-run", is_flag=True, help="Say sizes and time, and build nothing.")
 @json_option

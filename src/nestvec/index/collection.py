@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
@@ -49,7 +50,7 @@ class Result:
 class Sizes:
     """Bytes of a collection.
 
-    code_bytes, fact_bytes, vector_bytes: stored per row. codec_bytes: the codec's arrays.
+    code_bytes, fact_bytes, vector_bytes: stored per row. codec_bytes: arrays of codec and adapter.
     rows_on_disk, files_on_disk, cache_on_disk: of the three folders; the cache may be deleted.
     """
 
@@ -66,17 +67,27 @@ class Collection:
     """Rows, codec and plan of one version, read-only but for `store_plan`.
 
     path: its folder. manifest: what it says of itself. codec: fitted. plan: the default plan.
-    count: rows. dim: coordinates of a vector.
+    count: rows. dim: coordinates of a vector. adapter: what vectors and queries go through before
+    the codec, or None. Vectors are stored untouched and mapped as they are read: with an adapter
+    `raw` and d stages rank by adapted vectors.
     """
 
-    def __init__(self, path: Path, store: RowStore, manifest: Manifest, codec: Codec) -> None:
+    def __init__(
+        self,
+        path: Path,
+        store: RowStore,
+        manifest: Manifest,
+        codec: Codec,
+        adapter: Adapter | None = None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.codec = codec
+        self.adapter = adapter
         self.plan = Plan.parse(manifest.plan)
         self._store = store
         self._cache = Cache(store, path / CACHE_FOLDER)
-        self._reader = Reader(store, self._cache, codec)
+        self._reader = Reader(store, self._cache, codec, adapter)
 
     @classmethod
     def open(cls, path: Path) -> Collection:
@@ -93,13 +104,11 @@ class Collection:
                 "written by something else; build the collection again."
             )
         manifest = read_manifest(path / FILES_FOLDER, store.manifest_name)
+        adapter = None
         if manifest.adapter_file is not None:
-            raise UserError(
-                f"this nestvec applies no adapters, and {path} has one "
-                f"({manifest.adapter_file}): open it with a newer nestvec."
-            )
+            adapter = Adapter.load(verified(path / FILES_FOLDER, manifest.adapter_file))
         codec = Codec.load(verified(path / FILES_FOLDER, manifest.codec_file))
-        return cls(path, store, manifest, codec)
+        return cls(path, store, manifest, codec, adapter)
 
     @property
     def count(self) -> int:
@@ -108,8 +117,8 @@ class Collection:
 
     @property
     def dim(self) -> int:
-        """The number of coordinates of a vector."""
-        return self.codec.dim
+        """The number of coordinates of a vector, before an adapter."""
+        return self.codec.dim if self.adapter is None else self.adapter.dim
 
     @property
     def has_vectors(self) -> bool:
@@ -163,13 +172,13 @@ class Collection:
         chosen.check(
             code_bytes=self.codec.bytes,
             level_ends=self.codec.level_ends,
-            dim=self.dim,
+            dim=self.codec.dim,
             has_vectors=self.has_vectors,
         )
         return chosen if k is None else chosen.with_k(k)
 
     def map_queries(self, queries: NDArray[Any]) -> F32:
-        """Queries (q, d) as the codec takes them: checked, float32; an adapter's place."""
+        """Queries (q, d) as the codec takes them: checked, adapted, float32."""
         if queries.ndim != 2 or queries.shape[1] != self.dim:
             raise UserError(
                 f"queries must have the shape (queries, {self.dim}), as this collection's vectors; "
@@ -189,7 +198,7 @@ class Collection:
                     f"a query must have a direction; query {zero[0]} (from 0) is all zeros. "
                     "Remove it."
                 )
-        return mapped
+        return mapped if self.adapter is None else self.adapter.transform(mapped)
 
     def rows(
         self, positions: Sequence[int] | NDArray[Any], columns: Sequence[str]
@@ -252,7 +261,7 @@ class Collection:
         name = write_manifest(manifest, files)
         sync_folder(self.path)
         store = self._store.commit_manifest(name)
-        return Collection(self.path, store, manifest, self.codec)
+        return Collection(self.path, store, manifest, self.codec, self.adapter)
 
     def sizes(self) -> Sizes:
         """Bytes per row, of the codec and on disk."""
@@ -261,7 +270,8 @@ class Collection:
             code_bytes=self.codec.bytes,
             fact_bytes=len(self.codec.cuts) + lengths,
             vector_bytes=self.dim * self._reader.vector_itemsize,
-            codec_bytes=self.codec.size_bytes(),
+            codec_bytes=self.codec.size_bytes()
+            + (0 if self.adapter is None else self.adapter.size_bytes()),
             rows_on_disk=tree_bytes(self.path / ROWS_FOLDER),
             files_on_disk=tree_bytes(self.path / FILES_FOLDER),
             cache_on_disk=tree_bytes(self.path / CACHE_FOLDER),

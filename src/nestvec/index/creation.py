@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.columns import RowLike, survey
@@ -39,6 +40,7 @@ def create(
     vectors: NDArray[Any] | None,
     codec: Codec,
     manifest: Manifest,
+    adapter: Adapter | None = None,
     evidence: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -46,8 +48,9 @@ def create(
 
     rows: iterated over more than once, so not a generator; their order is the order of the arrays.
     codes: (n, b) uint8, facts: (n,) each, as codec.facts gives them; vectors: (n, d) float16 or
-    float32, perhaps a map, or None to keep codes only. manifest: rows, spec and codec_file are
-    filled in here. evidence: a JSON object, stored beside it.
+    float32, untouched, perhaps a map, or None to keep codes only. adapter: what they went through
+    before the codec. manifest: rows, spec and files are filled in here. evidence: a JSON object,
+    stored beside it.
     It is written in `<path>.partial`, which is a stale rest if it is there already.
     Raises UserError where path exists, rows repeat an id or do not match the arrays, the plan
     does not fit, or the disk is full.
@@ -58,7 +61,7 @@ def create(
             "or ask for it to be replaced."
         )
     with _partial(path) as partial:
-        _fill(partial, rows, codes, facts, vectors, codec, manifest, evidence, progress)
+        _fill(partial, rows, codes, facts, vectors, codec, manifest, adapter, evidence, progress)
         os.rename(partial, path)
     sync_folder(path.parent)
 
@@ -72,6 +75,7 @@ def replace(
     vectors: NDArray[Any] | None,
     codec: Codec,
     manifest: Manifest,
+    adapter: Adapter | None = None,
     evidence: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -82,7 +86,7 @@ def replace(
     """
     check_replaceable(path)
     with _partial(path) as partial:
-        _fill(partial, rows, codes, facts, vectors, codec, manifest, evidence, progress)
+        _fill(partial, rows, codes, facts, vectors, codec, manifest, adapter, evidence, progress)
         older = replaced_path(path)
         if path.exists():
             shutil.rmtree(older, ignore_errors=True)
@@ -114,6 +118,7 @@ def _fill(
     vectors: NDArray[Any] | None,
     codec: Codec,
     manifest: Manifest,
+    adapter: Adapter | None,
     evidence: Mapping[str, Any] | None,
     progress: Progress | None,
 ) -> None:
@@ -129,13 +134,18 @@ def _fill(
     files.mkdir()
     unnamed = files / "codec.safetensors"
     codec.save(unnamed)
+    adapter_file = None
+    if adapter is not None:
+        adapter.save(files / "adapter.safetensors")
+        adapter_file = adopt(files / "adapter.safetensors", files)
     whole = changed(
         manifest,
         rows=found.rows,
-        dim=codec.dim,
+        dim=codec.dim if adapter is None else adapter.dim,
         spec=codec.spec,
         metric=codec.metric,
         codec_file=adopt(unnamed, files),
+        adapter_file=adapter_file,
         evidence_file=None if evidence is None else put_json(evidence, files),
     )
     name = write_manifest(whole, files)

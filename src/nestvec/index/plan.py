@@ -149,13 +149,21 @@ class Plan:
         return tuple(counts)
 
     def bytes_read(
-        self, *, rows: int, dim: int, metric: str, cuts: Sequence[int], vector_itemsize: int
+        self,
+        *,
+        rows: int,
+        dim: int,
+        metric: str,
+        cuts: Sequence[int],
+        vector_itemsize: int,
+        vector_read: int | None = None,
     ) -> tuple[int, ...]:
         """Bytes that each stage reads, facts counted.
 
         cuts: declared cuts, whose norm is one byte (any other cut's is a float32).
         vector_itemsize: bytes of a stored coordinate. A code stage reads only the bytes beyond
         the stage before; under dot and l2 every stage reads the length (float32) too.
+        vector_read: coordinates that any stage of vectors reads, None for those it ranks by.
         """
         length = 0 if metric == "cosine" else 4
         counts = []
@@ -165,9 +173,9 @@ class Plan:
                 per_row = stage.amount - done + (1 if stage.amount in cuts else 4) + length
                 done = stage.amount
             elif stage.kind == "dims":
-                per_row = stage.amount * vector_itemsize + length
+                per_row = (vector_read or stage.amount) * vector_itemsize + length
             else:
-                per_row = dim * vector_itemsize + length
+                per_row = (vector_read or dim) * vector_itemsize + length
             counts.append(per_row * scanned)
         return tuple(counts)
 

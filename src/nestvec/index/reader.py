@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
@@ -53,8 +54,11 @@ class VectorRun:
 class Reader:
     """The arrays of one collection, by runs and by single rows."""
 
-    def __init__(self, store: RowStore, cache: Cache, codec: Codec) -> None:
+    def __init__(
+        self, store: RowStore, cache: Cache, codec: Codec, adapter: Adapter | None = None
+    ) -> None:
         self._store = store
+        self._adapter = adapter
         self._cache = cache
         self._codec = codec
         self._starts = np.array([fragment.start for fragment in store.fragments], np.int64)
@@ -62,6 +66,8 @@ class Reader:
         self.count = store.count
         self.has_vectors = "vector" in store.columns
         self.vector_itemsize = store.shape("vector")[1].itemsize if self.has_vectors else 0
+        # An adapter reads a vector whole, whatever width comes out.
+        self.vector_read = None if adapter is None else adapter.dim
 
     def code_runs(self, cut: int, run_rows: int) -> Iterator[CodeRun]:
         """All rows in order, their first `cut` code bytes, by runs of about run_rows."""
@@ -93,7 +99,7 @@ class Reader:
                 high = min(low + run_rows, fragment.rows)
                 yield VectorRun(
                     fragment.start + low,
-                    np.ascontiguousarray(vectors[low:high, :width], dtype=np.float32),
+                    self._mapped(vectors, slice(low, high), width),
                     None if lengths is None else lengths[low:high],
                     seqs[low:high],
                 )
@@ -127,8 +133,14 @@ class Reader:
         """The first `width` coordinates of some rows' stored vectors: (m, width) float32."""
         out = np.empty((len(rows), width), np.float32)
         for fragment, mine, local in self._by_fragment(rows):
-            out[mine] = self._cache.column(fragment, "vector")[local, :width]
+            out[mine] = self._mapped(self._cache.column(fragment, "vector"), local, width)
         return out
+
+    def _mapped(self, vectors: NDArray[Any], rows: slice | I64, width: int) -> F32:
+        """The first `width` coordinates of some rows, adapted where there is an adapter."""
+        if self._adapter is not None:
+            return self._adapter.transform(vectors[rows], width)
+        return np.ascontiguousarray(vectors[rows, :width], dtype=np.float32)
 
     def _gather(self, name: str, rows: I64) -> NDArray[Any]:
         out = np.empty(len(rows), self._store.shape(name)[1])

@@ -86,6 +86,7 @@ def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[R
     read = plan.bytes_read(
         rows=reader.count,
         dim=codec.dim,
+        vector_read=reader.vector_read,
         metric=codec.metric,
         cuts=codec.cuts,
         vector_itemsize=reader.vector_itemsize,

@@ -14,9 +14,12 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
+from nestvec.choose.judge import Verdict
 from nestvec.index.columns import check_column_names
 from nestvec.index.creation import create
 from nestvec.index.manifest import Manifest
+from nestvec.jobs.adapting import train_adapter
 from nestvec.jobs.build_sheet import build_sheet, short_command
 from nestvec.jobs.checks import check_build
 from nestvec.jobs.choose import Picked, pick, pick_unmeasured
@@ -42,7 +45,9 @@ class BuildResult:
     full: value, low, high of the full vectors' quality; kept: the share of it that the plan
     keeps on queries it was not chosen by; both None where the rows are too few to measure.
     bytes_per_vector: what the plan reads of a row, code and facts. total_bytes: of all rows'
-    codes and facts and of the codec. method: the chosen code's name in the grid.
+    codes and facts and of the codec. method: the chosen code's name in the grid. adapter: what
+    vectors go through first, None for nothing; codec_bytes holds it. verdict: the judge's, where
+    one was trained.
     break_even_rows: rows from which codes and codec are smaller than full float32 vectors.
     """
 
@@ -59,6 +64,8 @@ class BuildResult:
     plan: str
     spec: str
     method: str
+    adapter: str | None
+    verdict: Verdict | None
     code_bytes: int
     fact_bytes: int
     codec_bytes: int
@@ -91,6 +98,8 @@ class BuildResult:
             "full": interval_json(self.full),
             "plan": self.plan,
             "spec": self.spec,
+            "adapter": self.adapter,
+            "verdict": None if self.verdict is None else self.verdict.to_config(),
             "bytes_per_vector": self.bytes_per_vector,
             "code_bytes": self.code_bytes,
             "fact_bytes": self.fact_bytes,
@@ -144,9 +153,12 @@ def build_with(
     check_column_names(() if first is None else first.columns)
     work = work_folder(place)
     material = gather(source, settings, work, listener)
-    picked = choose_code(material, settings, listener)
+    adapter, trained_on = None, ""
+    if settings.adapt is not None and material.questions is not None:
+        adapter, trained_on = train_adapter(material, source, settings, work, listener)
+    picked = choose_code(material, settings, listener, adapter)
     vectors = storable(material.vectors, work) if settings.store_vectors else None
-    result = _result(place, material, picked, vectors, settings, begun)
+    result = _result(place, material, picked, vectors, settings, begun, trained_on)
     command = short_command("build", src, place, settings)
     sheet = build_sheet(result, material, picked, command, settings)
     evidence = {
@@ -162,6 +174,7 @@ def build_with(
         facts=picked.coded.facts,
         vectors=vectors,
         codec=picked.coded.codec,
+        adapter=picked.coded.adapter,
         manifest=_manifest(material, picked, settings),
         evidence=evidence,
         progress=listener,
@@ -171,11 +184,16 @@ def build_with(
     return dataclasses.replace(result, seconds=time.monotonic() - begun, peak_rss_mb=peak_rss_mb())
 
 
-def choose_code(material: Material, settings: BuildSettings, progress: Progress) -> Picked:
+def choose_code(
+    material: Material,
+    settings: BuildSettings,
+    progress: Progress,
+    adapter: Adapter | None = None,
+) -> Picked:
     """The code, fitted and encoded: measured where there are rows enough to ask questions."""
     if material.questions is None:
         return pick_unmeasured(material, settings, progress)
-    return pick(material, material.questions, settings, progress)
+    return pick(material, material.questions, settings, progress, adapter, settings.force)
 
 
 def storable(vectors: NDArray[Any], work: Path) -> NDArray[Any]:
@@ -208,11 +226,12 @@ def _result(
     vectors: NDArray[Any] | None,
     settings: BuildSettings,
     begun: float,
+    trained_on: str,
 ) -> BuildResult:
     codec = picked.coded.codec
     items, dim = material.vectors.shape
     per_vector = picked.code_bytes + picked.fact_bytes
-    codec_bytes = codec.size_bytes()
+    codec_bytes = picked.coded.own_bytes
     evidence = picked.evidence
     evaluation = None
     seconds = time.monotonic() - begun
@@ -235,6 +254,8 @@ def _result(
         plan=picked.plan,
         spec=codec.spec,
         method=picked.method,
+        adapter=None if picked.coded.adapter is None else picked.coded.adapter.method,
+        verdict=picked.verdict,
         code_bytes=picked.code_bytes,
         fact_bytes=picked.fact_bytes,
         codec_bytes=codec_bytes,
@@ -251,6 +272,7 @@ def _result(
         peak_rss_mb=peak_rss_mb(),
         warnings=(
             *material.warnings,
+            *((trained_on,) if trained_on else ()),
             *picked.warnings,
             *(() if evaluation is None else evaluation.warnings),
             *_too_few(items, pays_from, codec_bytes),

@@ -10,11 +10,14 @@ from typing import Any, Unpack
 
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
 from nestvec.choose.baselines import plain_baselines
 from nestvec.choose.cheapest import DEFAULT_HITS, Choice, Wish
 from nestvec.choose.cheapest import choose as cheapest
+from nestvec.choose.compare import halves
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
+from nestvec.choose.judge import Verdict, judge
 from nestvec.choose.methods import Method
 from nestvec.choose.specs import candidate_power, candidate_specs, is_ladder
 from nestvec.codec.nested import Codec
@@ -54,6 +57,7 @@ class Picked:
     about: str
     warnings: tuple[str, ...]
     choice: Choice | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +136,8 @@ def choose_with(
     with gathered(src, settings, listener) as material:
         questions = needed(material)
         keepers = _keepers(settings, material)
-        evidence, choice = _measure(material, questions, settings, keepers, [], listener)
+        evidence = _measure(material, questions, settings, keepers, listener)
+        choice = _choice(evidence, questions, settings, keepers)
     share = choice.comparison.share
     return ChooseResult(
         evidence,
@@ -149,15 +154,32 @@ def choose_with(
 
 
 def pick(
-    material: Material, questions: Questions, settings: ChooseSettings, progress: Progress
+    material: Material,
+    questions: Questions,
+    settings: ChooseSettings,
+    progress: Progress,
+    adapter: Adapter | None = None,
+    forced: bool = False,
 ) -> Picked:
-    """Choose a code by the questions, and give it fitted, with all rows' codes."""
+    """Choose a code by the questions, and give it fitted, with all rows' codes.
+
+    adapter: its codes are among those chosen from where the judge, on the choosing half of the
+    queries, finds that they help; with `forced` they alone are.
+    """
     if len(questions.task.ids) < 2:
         return pick_unmeasured(material, settings, progress)
-    keepers = _keepers(settings, material)
-    taken = {keeper.name for keeper in keepers}
+    plain = _keepers(settings, material)
+    taken = {keeper.name for keeper in plain}
     others = [method for method in plain_baselines() if method.name not in taken]
-    evidence, choice = _measure(material, questions, settings, keepers, others, progress)
+    rows = len(material.vectors)
+    specs = [keeper.spec for keeper in plain if is_ladder(keeper.spec)]
+    mapped = [] if adapter is None else [Keeper(spec, rows, adapter) for spec in specs]
+    evidence = _measure(material, questions, settings, [*plain, *mapped, *others], progress)
+    verdict = _verdict(evidence, questions, settings, mapped, [*plain, *others])
+    keepers = plain
+    if verdict is not None and (verdict.used or forced):
+        keepers = mapped if forced else [*plain, *mapped]
+    choice = _choice(evidence, questions, settings, keepers)
     keeper = next(each for each in keepers if each.name == choice.option.method)
     coded = keeper.coded(material.vectors, choice.cut, progress)
     share = choice.comparison.share
@@ -173,8 +195,9 @@ def pick(
         choice.met,
         _sentence(choice, evidence),
         _about(choice, evidence),
-        _doubts(choice),
+        (*_doubts(choice), *(() if verdict is None else (verdict.reason,))),
         choice,
+        verdict,
     )
 
 
@@ -219,31 +242,49 @@ def _measure(
     material: Material,
     questions: Questions,
     settings: ChooseSettings,
-    keepers: Sequence[Keeper],
-    others: Sequence[Method],
+    methods: Sequence[Method],
     progress: Progress,
-) -> tuple[Evidence, Choice]:
-    evidence = evaluate_grid(
+) -> Evidence:
+    return evaluate_grid(
         material.vectors,
         questions.task,
-        [*keepers, *others],
+        methods,
         metric=material.similarity,
         seed=settings.seed,
         progress=progress,
     )
-    choice = cheapest(
+
+
+def _choice(
+    evidence: Evidence, questions: Questions, settings: ChooseSettings, keepers: Sequence[Keeper]
+) -> Choice:
+    return cheapest(
         evidence,
         questions.task,
         Wish(settings.keep, settings.max_bytes),
-        specs={keeper.name: keeper.name for keeper in keepers},
+        specs={keeper.name: keeper.spec for keeper in keepers},
         seed=settings.seed,
     )
-    return evidence, choice
+
+
+def _verdict(
+    evidence: Evidence,
+    questions: Questions,
+    settings: ChooseSettings,
+    mapped: Sequence[Keeper],
+    baselines: Sequence[Method],
+) -> Verdict | None:
+    """The judge's word on the longest code over adapted vectors; None without an adapter."""
+    if not mapped:
+        return None
+    choosing = halves(questions.task, settings.seed).choosing
+    names = [method.name for method in baselines]
+    return judge(evidence, mapped[-1].name, names, seed=settings.seed, queries=choosing)
 
 
 def _nested_name(keepers: Sequence[Keeper], chosen: str) -> str:
     """Which of the codes a report calls "nested": the chosen one where it has cuts to show."""
-    laddered = [keeper.name for keeper in keepers if is_ladder(keeper.name)]
+    laddered = [keeper.name for keeper in keepers if is_ladder(keeper.spec)]
     return chosen if chosen in laddered or not laddered else laddered[0]
 
 

@@ -21,6 +21,7 @@ class Info:
     revision: str | None
     similarity: str
     spec: str
+    adapter: str | None
     plan: str
     has_vectors: bool
     metric: str | None
@@ -46,6 +47,7 @@ class Info:
                 "code",
                 f"{self.spec}, {sizes.code_bytes} bytes and {sizes.fact_bytes} of facts a row",
             ),
+            *([("adapter", self.adapter)] if self.adapter else []),
             ("plan", self.plan),
             ("full vectors", "kept" if self.has_vectors else "not kept"),
             ("codec", f"{sizes.codec_bytes:,} bytes"),
@@ -75,6 +77,7 @@ def info(path: str | os.PathLike[str]) -> Info:
         manifest.revision,
         manifest.metric,
         manifest.spec,
+        None if opened.adapter is None else opened.adapter.method,
         manifest.plan,
         opened.has_vectors,
         result.get("metric"),

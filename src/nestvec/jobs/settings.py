@@ -17,6 +17,19 @@ SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot", "l2")
 DEMO_OUT = "demo.nv"
 
 
+ADAPTERS = (
+    "linear",
+    "smec",
+    "matryoshka",
+    "search",
+    "mrl",
+    "reflections",
+    "per-width",
+    "spectemp",
+)
+"""Methods of adapt, as learn/adapters/methods.py has them."""
+
+
 def check_seed(seed: int) -> None:
     """Raise UserError for a negative seed."""
     if seed < 0:
@@ -113,9 +126,27 @@ class ChooseSettings(EvaluateSettings):
 
 @dataclass(frozen=True)
 class BuildSettings(ChooseSettings):
-    """How a collection is built. store_vectors: keep the float16 vectors beside the codes."""
+    """How a collection is built.
+
+    store_vectors: keep the float16 vectors beside the codes. adapt: train an adapter and let the
+    judge decide: one of ADAPTERS, or "auto"; None for none. pairs: a file of query, document and
+    score to train it on, by default the train split beside SRC, else titles. force: use the
+    adapter though the judge refuses it.
+    """
 
     store_vectors: bool = True
+    adapt: str | None = None
+    pairs: str | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adapt is None and (self.pairs is not None or self.force):
+            raise UserError("pairs and force are of use with an adapter alone. Give --adapt auto.")
+        if self.adapt not in (None, "auto", *ADAPTERS):
+            raise UserError(
+                f"an adapter is auto or one of {', '.join(ADAPTERS)}; got {self.adapt!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -129,19 +160,6 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-
-
-ADAPTERS = (
-    "linear",
-    "smec",
-    "matryoshka",
-    "search",
-    "mrl",
-    "reflections",
-    "per-width",
-    "spectemp",
-)
-"""Methods of adapt, as learn/adapters/methods.py has them."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +240,9 @@ class BuildOptions(ChooseOptions, total=False):
     """The fields of BuildSettings, as keyword arguments."""
 
     store_vectors: bool
+    adapt: str | None
+    pairs: str | None
+    force: bool
 
 
 class FitOptions(TypedDict, total=False):

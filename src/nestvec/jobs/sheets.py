@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec import __version__
+from nestvec.adapters.adapter import Adapter
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.relevance import exact_neighbours
 from nestvec.codec.nested import Codec
@@ -28,11 +29,20 @@ KEPT_CHARACTERS = 400
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """Documents under a fitted codec: codes (n, b) uint8 and facts (n,) each."""
+    """Documents under a fitted codec: codes (n, b) uint8 and facts (n,) each.
+
+    adapter: what they went through before the codec, or None.
+    """
 
     codec: Codec
     codes: NDArray[np.uint8]
     facts: Mapping[str, NDArray[Any]]
+    adapter: Adapter | None = None
+
+    @property
+    def own_bytes(self) -> int:
+        """Bytes of codec and adapter."""
+        return self.codec.size_bytes() + (0 if self.adapter is None else self.adapter.size_bytes())
 
 
 def report_cells(evidence: Evidence) -> tuple[Cell, ...]:
@@ -135,6 +145,8 @@ def _fact_bytes(codec: Codec) -> int:
 def _coded_hits(
     coded: Coded, asked: NDArray[np.float32], own: NDArray[np.int64], cut: int, k: int
 ) -> NDArray[np.int64]:
+    if coded.adapter is not None:
+        asked = coded.adapter.transform(asked)
     scores = coded.codec.score(asked, coded.codes, cut, dict(coded.facts))
     here = np.flatnonzero(own >= 0)
     scores[here, own[here]] = -np.inf

@@ -18,7 +18,8 @@ from nestvec.errors import MissingExtra, UserError
 try:
     import transformers
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+    from sentence_transformers.sentence_transformer.modules import Dense as Dense
+    from sentence_transformers.sentence_transformer.modules import Normalize as Normalize
 except ImportError:
     raise MissingExtra("training a model", "train") from None
 

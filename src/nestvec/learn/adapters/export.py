@@ -20,12 +20,7 @@ from nestvec.data.model_files import find_model
 from nestvec.data.model_nesting import TrainedNesting
 from nestvec.errors import UserError
 from nestvec.learn.models import save_model
-from nestvec.learn.sentence_model import (  # type: ignore[attr-defined]
-    Dense,
-    Normalize,
-    load_model,
-    quiet_libraries,
-)
+from nestvec.learn.sentence_model import Dense, Normalize, load_model, quiet_libraries
 
 F64 = NDArray[np.float64]
 Affine = tuple[F64, F64]
@@ -57,13 +52,10 @@ def export_model(adapter: Adapter, model: Any, width: int | None, out: Path) -> 
             f"dimensions; got a model of {dim}: name that model, or train an adapter for this one."
         )
     adapted = _adapted(model, chosen)
-    # Narrower stages are left out, so narrower widths than this stage serves are as well.
-    below = max((stage.width for stage in adapter.stages if stage.width < chosen.width), default=0)
-    served = tuple(each for each in chosen.widths if each > below) or (chosen.width,)
     staged = out.with_name(out.name + ".partial")
     shutil.rmtree(staged, ignore_errors=True)
     with quiet_libraries():
-        save_model(adapted, staged, TrainedNesting(served, {}))
+        save_model(adapted, staged, TrainedNesting(chosen.widths, {}))
     with (staged / "README.md").open("a", encoding="utf-8") as card:
         card.write(_card_section(chosen))
     os.replace(staged, out)
@@ -133,10 +125,10 @@ def _adapted(model: Any, adapter: Adapter) -> Any:
     # The library cuts behind the last part; this cut belongs before the adapter.
     adapted.truncate_dim = None
     full = int(adapted.get_embedding_dimension())
-    maps = adapter.stages[0].maps
     if full > adapter.dim:
-        maps = (Select(np.arange(adapter.dim)), *maps)
-    layers = affine_layers(maps, full)
+        adapted.append(_dense(np.eye(full, adapter.dim), None, nn.Identity()))
+    adapted.append(Normalize())
+    layers = affine_layers(adapter.stages[0].maps, adapter.dim)
     for weight, bias in layers[:-1]:
         adapted.append(_dense(weight, bias, nn.ReLU()))
     weight, bias = layers[-1]
