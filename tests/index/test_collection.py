@@ -194,7 +194,7 @@ def test_damaged_evidence_is_told_when_it_is_read(path: Path) -> None:
     ("field", "value", "says"),
     [
         ("format_version", 99, r"says 99\. Install the nestvec"),
-        ("adapter_file", "x.safetensors", "applies no adapters"),
+        ("adapter_file", "x.safetensors", "x.safetensors"),
     ],
 )
 def test_what_this_version_cannot_read_is_told(

@@ -134,7 +134,7 @@ def test_neighbour_similarity_is_its_formula():
 
 def test_only_what_is_cut_gets_a_gradient():
     full, cut = randn(4, 6).requires_grad_(), randn(4, 3, seed=1).requires_grad_()
-    near = nearest_in_memory(full, full, 2, torch.arange(4))
+    near = nearest_in_memory(full, full, 2, torch.eye(4, dtype=torch.bool))
     value = (
         pair_similarity(full, cut)
         + neighbour_similarity(full, cut, full, cut, near)
@@ -149,13 +149,15 @@ def test_nearest_are_best_first_and_never_oneself():
     memory = torch.tensor([[1.0, 0.0], [9.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
     full = memory[[0, 2]]
     assert nearest_in_memory(full, memory, 2).tolist() == [[0, 1], [2, 3]]
-    own = torch.tensor([0, 2])
+    own = torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0]]).bool()
     assert nearest_in_memory(full, memory, 2, own).tolist() == [[1, 3], [3, 1]]
     # one that is not in memory leaves out nothing
-    own = torch.tensor([-1, 2])
-    assert nearest_in_memory(full, memory, 1, own).tolist() == [[0], [3]]
-    # k is lowered to the three others
-    assert nearest_in_memory(full, memory, 9, torch.tensor([0, 2])).shape == (2, 3)
+    absent = own & torch.tensor([[False], [True]])
+    assert nearest_in_memory(full, memory, 1, absent).tolist() == [[0], [3]]
+    # k is lowered to the three others, and to two where one is there twice
+    assert nearest_in_memory(full, memory, 9, own).shape == (2, 3)
+    own[0, 3] = True
+    assert nearest_in_memory(full, memory, 9, own).tolist() == [[1, 2], [3, 1]]
 
 
 def test_recovery_by_hand():

@@ -65,3 +65,14 @@ def test_what_is_held_does_not_drift():
         module.weight.zero_()
     torch.testing.assert_close(queue.vectors(), before)
     assert queue.names().tolist() == [0, 1, 2]
+
+
+def test_it_is_kept_with_what_it_holds():
+    queue, again = Queue(4, 2), Queue(4, 2)
+    queue.push(*rows([1, 2, 3, 4, 5]))
+    again.load_state_dict(queue.state_dict())
+    assert held(again) == [2, 3, 4, 5]
+    for each in (queue, again):
+        each.push(*rows([6, 7]))
+        assert held(each) == [4, 5, 6, 7]
+    assert not list(queue.parameters())

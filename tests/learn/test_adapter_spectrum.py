@@ -1,6 +1,7 @@
 """Principal axes by SVD, and weights that are a power of the spectrum."""
 
 import numpy as np
+import pytest
 
 from nestvec.learn.adapters import spectrum
 from nestvec.learn.adapters.spectrum import principal_axes, sample, spectral_weights
@@ -56,3 +57,11 @@ def test_a_sample_is_of_unit_rows_drawn_by_seed(monkeypatch):
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
     np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 9, pytest.param(10, marks=pytest.mark.slow)])
+def test_of_a_few_rows_weights_are_numbers(n):
+    weights = spectral_weights(stretched(n), 0)[1]
+    assert np.isfinite(weights).all()
+    if n < 10:
+        assert (weights == 1).all()

@@ -104,8 +104,16 @@ class Adapter:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one safetensors file; load reads it back. The file appears whole or not at all."""
+        """Write one safetensors file; load reads it back. The file appears whole or not at all.
+
+        Raises UserError where its folder is not there.
+        """
         where = Path(path)
+        if not where.parent.is_dir():
+            raise UserError(
+                f"an adapter is written into a folder that is there; {where.parent} is not. Make "
+                "it first."
+            )
         arrays: dict[str, NDArray[Any]] = {}
         stages = []
         for s, stage in enumerate(self.stages):
@@ -124,14 +132,17 @@ class Adapter:
         }
         partial = where.with_name(f".{where.name}.partial")
         try:
-            save_file(arrays, partial, {_KEY: json.dumps(config, sort_keys=True)})
+            save_file(arrays, partial, {_KEY: json.dumps(config, sort_keys=True, allow_nan=False)})
             partial.replace(where)
         finally:
             partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Adapter:
-        """The adapter in a file. Raises UserError where there is none, or of an unknown version."""
+        """The adapter in a file.
+
+        Raises UserError where there is none, a part of one, or one of an unknown version.
+        """
         where = Path(path)
         if not where.is_file():
             raise UserError(f"{where} is not there. Name a file that nestvec adapt wrote.")
@@ -139,22 +150,32 @@ class Adapter:
             with safe_open(where, "numpy") as file:
                 config = json.loads((file.metadata() or {}).get(_KEY, "null"))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise UserError(
-                f"an adapter is a whole .safetensors file; {where} is not ({error}): copy or train "
-                "it again."
-            ) from None
+        except (SafetensorError, json.JSONDecodeError) as error:
+            raise _not_whole(where, error) from None
         if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION:
             raise UserError(
                 f"{where} is not an adapter of format version {FORMAT_VERSION}. Name a file that "
                 "nestvec adapt wrote, or install the nestvec that wrote this one."
             )
+        try:
+            return cls._described(config, arrays)
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise _not_whole(where, error) from None
+
+    @classmethod
+    def _described(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Adapter:
         stages = tuple(
             Stage(int(said["width"]), _maps(arrays, s, said["maps"]), int(said["source"]))
             for s, said in enumerate(config["stages"])
         )
         widths = tuple(int(width) for width in config["widths"])
-        return cls(config["method"], int(config["dim"]), widths, stages, config["facts"])
+        adapter = cls(config["method"], int(config["dim"]), widths, stages, config["facts"])
+        one = np.ones((1, adapter.dim), np.float32)
+        for stage in stages:  # raises where arrays do not fit one another
+            adapter.transform(one, stage.width)
+        return adapter
 
     def _serving(self, width: int) -> int:
         if not 1 <= width <= self.width:
@@ -170,6 +191,13 @@ class Adapter:
         for each in stage.maps:
             here = each.apply(here)
         return here
+
+
+def _not_whole(where: Path, error: Exception) -> UserError:
+    said = " ".join(str(error).split())
+    return UserError(
+        f"an adapter is a whole .safetensors file; {where} is not ({said}): copy or train it again."
+    )
 
 
 def _narrowed(maps: tuple[Map, ...], order: NDArray[np.int64]) -> tuple[Map, ...]:

@@ -32,7 +32,10 @@ def fit_exponent(rows: F32, moment: NDArray[np.float64], seed: int) -> float:
     rows and serve as queries; each should find the row it came from among all 8,000. The
     measure is nDCG@10 averaged over the cuts. On title -> abstract search this orders the
     exponents as the labels do; agreement with the exact neighbours of undisturbed rows does not.
+    Fewer than ten rows have no tenth to ask with: their exponent is 0.
     """
+    if len(rows) < 10:
+        return 0.0
     rng = np.random.default_rng(seed)
     few = rows[np.sort(rng.permutation(len(rows))[:_ROWS])]
     order = rng.permutation(len(few))

@@ -112,7 +112,8 @@ def adapt_with(
     examples.check()
     judged: Examples | None = None
     if examples.labelled:
-        examples, judged = examples.split(_JUDGED_SHARE, settings.seed)
+        by = examples.split if examples.tied <= 1 - _JUDGED_SHARE else examples.split_queries
+        examples, judged = by(_JUDGED_SHARE, settings.seed)
     work = place.with_name(place.name + ".work")
     adapter = fit_adapter(settings.method, examples, how, folder=work, progress=listener)
     task = _task(inputs, None if judged is None else judged.pairs, settings, listener)

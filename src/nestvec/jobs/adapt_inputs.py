@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nestvec.data.qrels import read_qrels
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_free
-from nestvec.jobs.settings import ADAPTERS, AdaptSettings
+from nestvec.jobs.settings import ADAPTERS, NEED_PAIRS, AdaptSettings
 from nestvec.vectors import load_vectors
 
 
@@ -46,8 +46,10 @@ def check_adapt(
         raise UserError(
             f"an adapter is one of {', '.join(ADAPTERS)}; got {settings.method!r}. Choose one."
         )
-    if settings.method == "search" and settings.pairs is None:
-        raise UserError("search learns from pairs of query and document; got none. Give --pairs.")
+    if settings.method in NEED_PAIRS and settings.pairs is None:
+        raise UserError(
+            f"{settings.method} learns from pairs of query and document; got none. Give --pairs."
+        )
     if settings.queries is not None and settings.pairs is None:
         raise UserError(
             f"queries are of use with pairs alone; got {settings.queries}. Give --pairs, too."

@@ -26,6 +26,9 @@ FEWEST_PAIRS = 50
 MOST_TITLES = 50_000
 EPOCHS = 15
 LARGEST_BATCH = 2_048
+# Few pairs make few steps a pass.
+_FEWEST_STEPS = 400
+_PATIENCE = 5
 _CODED_WIDTH = 128
 
 
@@ -63,9 +66,12 @@ def train_adapter(
     dim = material.vectors.shape[1]
     count = len(material.vectors) if found.pairs is None else len(found.pairs)
     batch = int(min(LARGEST_BATCH, max(64, count // 8)))
+    epochs = max(EPOCHS, -(-_FEWEST_STEPS // max(1, count // batch)))
     how = AdapterSettings(
         widths=tuple(w for w in (16, 32, 64, 128, 256, 512, 1024) if w < dim),
-        training=Training(batch=batch, rate=2e-3, epochs=EPOCHS, seed=settings.seed),
+        training=Training(
+            batch=batch, rate=2e-3, epochs=epochs, patience=_PATIENCE, seed=settings.seed
+        ),
         temperature=0.03,
     )
     examples = Examples(material.vectors, found.queries, found.pairs, found.grades)

@@ -19,6 +19,7 @@ DEMO_OUT = "demo.nv"
 
 ADAPTERS = (
     "linear",
+    "coded",
     "smec",
     "matryoshka",
     "search",
@@ -28,6 +29,7 @@ ADAPTERS = (
     "spectemp",
 )
 """Methods of adapt, as learn/adapters/methods.py has them."""
+NEED_PAIRS = ("coded", "search")
 
 
 def check_seed(seed: int) -> None:

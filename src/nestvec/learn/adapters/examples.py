@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,16 +26,22 @@ class Examples:
 
     documents: (n, d), float16 or float32, perhaps a memory map: rows are read as they are drawn.
     queries: (q, d), or None without labels. pairs: (p, 2) int64, query and document rows.
-    grades: (p,) float32 above 0, larger is more relevant.
-    Raises UserError where they do not fit.
+    grades: (p,) float32 above 0, larger is more relevant. rows: of documents that may be drawn
+    without pairs, (r,) int64, None for all. Raises UserError where they do not fit.
     """
 
     documents: NDArray[Any]
     queries: NDArray[Any] | None = None
     pairs: I64 | None = None
     grades: F32 | None = None
+    rows: I64 | None = None
 
     def __post_init__(self) -> None:
+        if self.documents.ndim != 2:
+            raise UserError(
+                "documents are a table of rows by coordinates; got the shape "
+                f"{self.documents.shape}. Stack them into one array of two dimensions."
+            )
         if self.pairs is None:
             return
         queries, pairs = self.queries, self.pairs
@@ -55,8 +62,19 @@ class Examples:
                 f"pairs name rows of {top[0]:,} queries and {top[1]:,} documents; pair {bad[0]} "
                 f"names {tuple(pairs[bad[0]].tolist())}. Correct or drop it."
             )
-        if self.grades is not None and (len(self.grades) != len(pairs) or (self.grades <= 0).any()):
-            raise UserError("every pair has one grade above 0. Drop irrelevant pairs.")
+        grades = self.grades
+        if grades is not None and len(grades) != len(pairs):
+            raise UserError(
+                f"every pair has one grade above 0; got {len(grades)} grades for {len(pairs)} "
+                "pairs. Give as many."
+            )
+        # a comparison that NaN fails
+        if grades is not None and not ((grades > 0) & np.isfinite(grades)).all():
+            worst = int(np.argmin((grades > 0) & np.isfinite(grades)))
+            raise UserError(
+                f"every pair has one grade above 0; pair {worst} has {grades[worst]}. Drop "
+                "irrelevant pairs."
+            )
 
     @property
     def dim(self) -> int:
@@ -84,17 +102,72 @@ class Examples:
     def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
         """Pairs to train on and pairs held out, no document on both sides, drawn by seed.
 
-        share: of the pairs held out, about. Documents and queries stay whole in both.
+        share: of the pairs held out, about: groups of pairs that documents tie together are taken
+        as they are drawn, but for those that do not fit, and the smallest where none does.
+        Documents and queries stay whole in both. Raises UserError where all pairs are one group.
         """
         assert self.pairs is not None
         groups = connected(self.pairs[:, 0], self.pairs[:, 1])
         names = np.random.default_rng(seed).permutation(np.unique(groups))
+        if len(names) < 2:
+            raise UserError(
+                "pairs to learn from and pairs held out share no document; documents tie all "
+                f"{len(groups):,} pairs together. Give pairs of other documents as well."
+            )
         sizes = np.bincount(groups)[names]
-        out = names[np.cumsum(sizes) <= share * len(groups)]
-        if not len(out):
-            out = names[np.argmin(sizes)][None]
-        held = np.isin(groups, out)
+        out: list[int] = []
+        room = share * len(groups)
+        for name, size in zip(names.tolist(), sizes.tolist(), strict=True):
+            if size <= room:
+                out.append(name)
+                room -= size
+        held = np.isin(groups, out or [names[np.argmin(sizes)]])
         return self._only(~held), self._only(held)
+
+    def split_queries(self, share: float, seed: int) -> tuple[Examples, Examples]:
+        """As split, but only no query is on both sides: for pairs that documents tie together.
+
+        Raises UserError where all pairs are of one query.
+        """
+        assert self.pairs is not None
+        names = np.random.default_rng(seed).permutation(np.unique(self.pairs[:, 0]))
+        if len(names) < 2:
+            raise UserError(
+                f"some queries are held out to stop early on; all {len(self.pairs):,} pairs are of "
+                "one. Give pairs of other queries as well, or none."
+            )
+        held = np.isin(self.pairs[:, 0], names[: max(1, round(share * len(names)))])
+        return self._only(~held), self._only(held)
+
+    def split_documents(self, share: float, seed: int) -> tuple[Examples, Examples]:
+        """Documents to train on and documents held out, as rows of the same ones, drawn by seed.
+
+        No pairs on either side. share: of the documents held out, at least one.
+        """
+        n = len(self.documents)
+        drawn = np.random.default_rng(seed).permutation(n)
+        count = max(1, round(share * n))
+        sides = (np.sort(drawn[count:]), np.sort(drawn[:count]))
+        fitted, held = (Examples(self.documents, rows=rows) for rows in sides)
+        return fitted, held
+
+    @property
+    def tied(self) -> float:
+        """The share of pairs in the largest group that documents tie together."""
+        assert self.pairs is not None
+        groups = connected(self.pairs[:, 0], self.pairs[:, 1])
+        return float(np.bincount(groups).max() / len(groups))
+
+    def digest(self) -> str:
+        """Of shapes, pairs, grades and up to 128 vectors a side: equal for the same examples."""
+        made = hashlib.blake2b(digest_size=16)
+        for vectors in (self.documents, self.queries):
+            if vectors is not None:
+                made.update(repr((vectors.shape, str(vectors.dtype))).encode())
+                made.update(vectors[:: max(1, len(vectors) // 64)].tobytes())
+        for given in (self.pairs, self.grades, self.rows):
+            made.update(b"" if given is None else repr(given.shape).encode() + given.tobytes())
+        return made.hexdigest()
 
     def _only(self, chosen: NDArray[np.bool_]) -> Examples:
         assert self.pairs is not None
@@ -116,26 +189,55 @@ class Batch:
     grades: Tensor | None = None
 
 
-def batches(examples: Examples, size: int, seed: int, device: torch.device) -> Iterator[Batch]:
+def batches(
+    examples: Examples, size: int, seed: int, device: torch.device, *, alone: bool = False
+) -> Iterator[Batch]:
     """Batches without end, epoch after epoch, drawn by seed; the last rest of an epoch is left out.
 
-    With pairs: of distinct queries and distinct documents. Without: of documents alone.
+    With pairs: of distinct queries and distinct documents, so perhaps of fewer. Without: of
+    documents alone. alone: pairs are dropped from a batch until no document answers two queries
+    of it, nor a query has two answers in it.
     """
-    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
+    count = _count(examples)
     size = min(size, count)
     grades_of = _grades(examples)
     epoch = 0
     while True:
         order = np.random.default_rng((seed, epoch)).permutation(count)
         for start in range(0, count - size + 1, size):
-            yield _batch(examples, order[start : start + size], grades_of, device)
+            picks = order[start : start + size]
+            if alone and examples.pairs is not None:
+                picks = _alone(examples.pairs, picks, grades_of)
+            yield _batch(examples, picks, grades_of, device)
         epoch += 1
 
 
 def steps_an_epoch(examples: Examples, size: int) -> int:
     """Batches of one pass."""
-    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
+    count = _count(examples)
     return max(1, count // min(size, count))
+
+
+def _count(examples: Examples) -> int:
+    """What an epoch draws from."""
+    if examples.pairs is not None:
+        return len(examples.pairs)
+    return len(examples.documents if examples.rows is None else examples.rows)
+
+
+def _alone(pairs: I64, picks: I64, grades_of: dict[int, list[tuple[int, float]]]) -> I64:
+    """Picks without those of which an earlier one's query or document is answered as well."""
+    kept: list[int] = []
+    answers: set[int] = set()
+    shown: set[int] = set()
+    for pick in picks.tolist():
+        query, row = pairs[pick].tolist()
+        mine = {answer for answer, _ in grades_of[query]}
+        if row not in answers and mine.isdisjoint(shown):
+            kept.append(pick)
+            answers |= mine
+            shown.add(row)
+    return np.array(kept, np.int64)
 
 
 def _batch(
@@ -145,7 +247,7 @@ def _batch(
     device: torch.device,
 ) -> Batch:
     if examples.pairs is None:
-        drawn = np.sort(picks)
+        drawn = np.sort(picks if examples.rows is None else examples.rows[picks])
         return Batch(_unit(examples.documents, drawn, device), torch.from_numpy(drawn).to(device))
     assert examples.queries is not None
     pairs = examples.pairs[np.sort(picks)]

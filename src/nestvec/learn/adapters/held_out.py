@@ -23,7 +23,8 @@ class HeldOut:
     """Mean over widths of nDCG@10 on held-out pairs; of R@10 by full vectors where there are none.
 
     At most 1,000 queries rank at most 20,000 documents, theirs among them, drawn by seed: memory
-    is bounded by these and their scores (80 MB), whatever n.
+    is bounded by these and their scores (80 MB), whatever n. Without pairs the queries are
+    documents themselves, of held.rows where they are given, and look for others than themselves.
     """
 
     def __init__(
@@ -33,16 +34,19 @@ class HeldOut:
         rng = np.random.default_rng(seed)
         n = len(held.documents)
         if held.pairs is None or held.queries is None:
-            rows = np.sort(rng.permutation(n)[:MOST_DOCUMENTS])
+            asked = rng.permutation(n if held.rows is None else held.rows)[:MOST_QUERIES]
+            others = rng.permutation(np.setdiff1d(np.arange(n), asked))
+            rows = np.union1d(asked, others[: max(0, MOST_DOCUMENTS - len(asked))])
             documents = normalize(np.asarray(held.documents[rows]))
-            own = np.sort(rng.permutation(len(rows))[:MOST_QUERIES])
+            own = np.searchsorted(rows, np.sort(asked))
             queries = documents[own]
             self._measure = Measure.parse("R@10")
             self._own: NDArray[np.int64] | None = own
             scores = queries @ documents.T
             scores[np.arange(len(own)), own] = -np.inf
-            top = np.argpartition(-scores, min(_NEIGHBOURS, n - 2), axis=1)
-            self._relevance = Relevance.from_top(top[:, : min(_NEIGHBOURS, n - 2)])
+            count = min(_NEIGHBOURS, len(rows) - 1)
+            top = np.argpartition(-scores, count - 1, axis=1)
+            self._relevance = Relevance.from_top(top[:, :count])
         else:
             self._own = None
             self._measure = Measure.parse("nDCG@10")

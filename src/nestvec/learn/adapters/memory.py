@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-class Queue:
+class Queue(nn.Module):
     """The last `size` vectors that came in, as they were: frozen features do not drift.
 
     size: 5,000 is the paper's best bargain of speed and quality (SMEC, arXiv:2510.12474, S-XBM).
-    Memory: size x dim x 4 bytes.
+    A module, so that a checkpoint holds it; nothing in it is trained. Memory: size x dim x 4 bytes.
     """
 
-    def __init__(self, size: int, dim: int, device: torch.device | str = "cpu") -> None:
+    _vectors: Tensor
+    _names: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
         self.size = size
-        self._vectors = torch.zeros(size, dim, device=device)
-        self._names = torch.full((size,), -1, dtype=torch.int64, device=device)
+        self.register_buffer("_vectors", torch.zeros(size, dim))
+        self.register_buffer("_names", torch.full((size,), -1, dtype=torch.int64))
         self._next = 0
         self._held = 0
 
@@ -39,3 +43,11 @@ class Queue:
     def names(self) -> Tensor:
         """The rows they are (c,)."""
         return self._names[: self._held]
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Where the next vector goes and how many are held, for state_dict."""
+        return {"next": self._next, "held": self._held}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """As get_extra_state gave it."""
+        self._next, self._held = state["next"], state["held"]

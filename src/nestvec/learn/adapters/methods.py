@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nestvec.adapters.adapter import Adapter, Stage
 from nestvec.adapters.maps import Linear
 from nestvec.errors import UserError
+from nestvec.learn.adapters.coded import Coding, train_through_code
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.held_out import HeldOut
 from nestvec.learn.adapters.memory import Queue
@@ -33,8 +34,12 @@ from nestvec.learn.adapters.objectives import (
     Weighed,
     recovered,
 )
+from nestvec.learn.adapters.settings import AdapterSettings as AdapterSettings
+from nestvec.learn.adapters.settings import Parts as Parts
+from nestvec.learn.adapters.settings import check_device
+from nestvec.learn.adapters.settings import scaled as scaled
 from nestvec.learn.adapters.spectrum import principal_axes, spectral_weights
-from nestvec.learn.adapters.training import History, Training, Watch, train
+from nestvec.learn.adapters.training import History, Watch, train
 from nestvec.nesting import Nesting
 from nestvec.progress import Progress, quiet
 
@@ -43,60 +48,18 @@ HELD_OUT = 0.1
 FEWEST_PAIRS = 10
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Which parts of SMEC are used; each can be left out alone.
-
-    sequential: SMRL, stage after stage; else one map with all widths at once. selecting: ADS;
-    else a stage keeps the leading coordinates. remembering: S-XBM; else L_unsup is left out.
-    """
-
-    sequential: bool = True
-    selecting: bool = True
-    remembering: bool = True
-
-
-@dataclass(frozen=True)
-class AdapterSettings:
-    """What an adapter's training depends on, apart from its method.
-
-    widths: to be good at, rising; the vectors' own is added. training: see Training. alpha:
-    weight of L_unsup beside L_rank (SMEC's .1). queue: frozen vectors remembered (SMEC's 5,000).
-    neighbours: k of L_topk and L_unsup. scale: of cosines in L_rank, 1 in the papers. temperature:
-    of InfoNCE and of distillation. hidden: of residual maps, by default the vectors' width.
-    reflections: how many. parts: of SMEC.
-    """
-
-    widths: tuple[int, ...] = (16, 32, 64, 128, 256)
-    training: Training = field(default_factory=Training)
-    alpha: float = 0.1
-    queue: int = 5_000
-    neighbours: int = 10
-    scale: float = 20.0
-    temperature: float = 0.05
-    hidden: int = 0
-    reflections: int = 16
-    parts: Parts = field(default_factory=Parts)
-
-    def nesting(self, dim: int) -> Nesting:
-        """The widths up to dim, and dim. Raises UserError for one above dim."""
-        above = [width for width in self.widths if width > dim]
-        if above:
-            raise UserError(
-                f"an adapter's widths go up to the vectors' own, {dim}; got "
-                f"{', '.join(map(str, above))}. Leave them out."
-            )
-        return Nesting(tuple(sorted({*self.widths, dim})))
-
-
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One fit under way: its examples, settings and where it writes.
+    """One fit under way: its method, examples, settings and where it writes.
 
-    watch: called with every stage's gradients (see Watch).
+    fitted, held: the examples to train on, and those to stop early on. watch: called with every
+    stage's gradients (see Watch).
     """
 
+    method: str
     examples: Examples
+    fitted: Examples
+    held: Examples
     settings: AdapterSettings
     folder: Path | None = None
     progress: Progress = field(default_factory=quiet)
@@ -125,15 +88,19 @@ def fit_adapter(
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Adapter:
-    """Train an adapter; a tenth of the pairs is held out, by document, to stop early on.
+    """Train an adapter; a tenth is held out to stop early on.
 
-    method: a name in METHODS. folder: for checkpoints, which a rerun goes on from.
-    Raises UserError for an unknown method, one that needs labels where there are none, widths
-    above the vectors', vectors that are not finite or all alike, and fewer than 10 pairs.
+    Held out are pairs, by document, and by query where documents tie nearly all pairs together
+    (progress is told); without pairs, documents. method: a name in METHODS. folder: for
+    checkpoints, which a rerun goes on from.
+    Raises UserError for an unknown method or device, a method that needs labels where there are
+    none, widths above the vectors', vectors that are not finite or all alike, fewer than 10 pairs,
+    pairs of one query alone, a training that diverges, and a folder of another training.
     """
     found = _method(method)
     settings = settings or AdapterSettings()
     settings.nesting(examples.dim)
+    check_device(settings.training.device)
     examples.check()
     if found.labels == "needed" and not examples.labelled:
         raise UserError(
@@ -150,8 +117,10 @@ def fit_adapter(
     elif examples.labelled:
         examples = Examples(examples.documents)
     begun = time.monotonic()
+    listener = progress or quiet()
     torch.manual_seed(settings.training.seed)
-    job = Job(examples, settings, folder, progress or quiet(), watch)
+    fitted, held = _hold_out(examples, settings.training.seed, listener)
+    job = Job(method, examples, fitted, held, settings, folder, listener, watch)
     trained = found.fit(job)
     facts = {
         "documents": len(examples.documents),
@@ -161,7 +130,22 @@ def fit_adapter(
         "histories": [vars(history) for history in trained.histories],
         "seconds": round(time.monotonic() - begun, 3),
     }
+    # As a file gives it back: lists for tuples, and nothing that JSON has no word for.
+    facts = json.loads(json.dumps(facts, allow_nan=False))
     return Adapter(method, examples.dim, job.nesting.widths, tuple(trained.stages), facts)
+
+
+def _hold_out(examples: Examples, seed: int, progress: Progress) -> tuple[Examples, Examples]:
+    """Examples to train on and to stop early on."""
+    if not examples.labelled:
+        return examples.split_documents(HELD_OUT, seed)
+    if examples.tied <= 1 - HELD_OUT / 2:
+        return examples.split(HELD_OUT, seed)
+    progress.note(
+        "documents tie nearly all pairs together, so whole queries are held out to stop early on, "
+        "whose documents may be trained on with others"
+    )
+    return examples.split_queries(HELD_OUT, seed)
 
 
 def _run(
@@ -172,14 +156,11 @@ def _run(
     *,
     frozen: Apply | None = None,
     label: str = "one",
-    examples: Examples | None = None,
+    sides: tuple[Examples, Examples] | None = None,
 ) -> History:
-    """One training: on nine tenths of the pairs, scored on the rest."""
-    given = examples or job.examples
+    """One training: on nine tenths of the examples, scored on the rest."""
+    fitted, held = sides or (job.fitted, job.held)
     training = job.settings.training
-    fitted = held = given
-    if given.labelled:
-        fitted, held = given.split(HELD_OUT, training.seed)
     checkpoint = None
     if job.folder is not None:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -193,8 +174,16 @@ def _run(
         frozen=frozen,
         watch=job.watch,
         checkpoint=checkpoint,
+        whose=_whose(job, label, fitted),
         progress=job.progress,
     )
+
+
+def _whose(job: Job, label: str, fitted: Examples) -> str:
+    """What a checkpoint must agree with to be gone on from; the device may be another."""
+    settings = asdict(job.settings)
+    del settings["training"]["device"]
+    return json.dumps([job.method, label, settings, fitted.digest()])
 
 
 def _one_map(job: Job, module: nn.Module, objective: Objective) -> Trained:
@@ -218,6 +207,25 @@ def fit_linear(job: Job) -> Trained:
     if job.examples.labelled:
         loss = Contrast(job.nesting, job.settings.temperature)
     return _one_map(job, LinearMap(start), loss)
+
+
+def fit_coded(job: Job) -> Trained:
+    """The linear map, then trained on through the nested code at several byte counts at once."""
+    start = principal_axes(job.examples.documents, job.settings.training.seed)
+    module = LinearMap(start)
+    temperature = job.settings.temperature
+    first = _run(job, module, Contrast(job.nesting, temperature), job.nesting)
+    second = train_through_code(
+        module,
+        job.fitted,
+        job.held,
+        job.nesting,
+        replace(Coding(), temperature=temperature),
+        seed=job.settings.training.seed,
+        device=job.settings.training.device,
+        progress=job.progress,
+    )
+    return Trained([Stage(job.examples.dim, module.maps())], [first, second])
 
 
 def fit_mrl(job: Job) -> Trained:
@@ -258,8 +266,8 @@ def fit_matryoshka(job: Job) -> Trained:
         (1.0, PairSimilarity(job.nesting)),
         (1.0, recovered),
     ]
-    unlabelled = Examples(job.examples.documents)
-    first = _run(job, module, Weighed(similar), job.nesting, examples=unlabelled)
+    sides = Examples(job.examples.documents).split_documents(HELD_OUT, job.settings.training.seed)
+    first = _run(job, module, Weighed(similar), job.nesting, sides=sides)
     if not job.examples.labelled:
         return Trained([Stage(dim, module.maps())], [first])
     ranked = Rank(job.nesting, job.settings.scale)
@@ -293,9 +301,7 @@ def fit_smec(job: Job) -> Trained:
         module = Chain(linear, Selection(width, keep, seed + i)) if parts.selecting else linear
         loss: Objective = _ranking(job, nesting)
         if parts.remembering:
-            queue = Queue(
-                min(settings.queue, len(job.examples.documents)), dim, settings.training.device
-            )
+            queue = Queue(min(settings.queue, len(job.examples.documents)), dim)
             remembered = MemorySimilarity(nesting, queue, min(settings.neighbours, 4))
             loss = Weighed([(1.0, loss), (settings.alpha, remembered)])
         histories.append(_run(job, module, loss, nesting, frozen=before, label=f"stage{i}"))
@@ -307,7 +313,11 @@ def fit_smec(job: Job) -> Trained:
 
 def fit_spectemp(job: Job) -> Trained:
     """Label-free: principal axes, each weighed by a power of its eigenvalue (see spectrum)."""
-    axes, weights = spectral_weights(job.examples.documents, job.settings.training.seed)
+    threads = torch.get_num_threads()
+    try:
+        axes, weights = spectral_weights(job.examples.documents, job.settings.training.seed)
+    finally:
+        torch.set_num_threads(threads)  # k-means limits BLAS's, and may leave torch's changed
     return Trained([Stage(job.examples.dim, (Linear(axes * weights),))])
 
 
@@ -359,6 +369,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "linear": Method(fit_linear, "used"),
+    "coded": Method(fit_coded, "needed"),
     "mrl": Method(fit_mrl, "used"),
     "smec": Method(fit_smec, "used"),
     "matryoshka": Method(fit_matryoshka, "used"),
@@ -374,8 +385,3 @@ def _method(name: str) -> Method:
     if name not in METHODS:
         raise UserError(f"an adapter is one of {', '.join(METHODS)}; got {name!r}. Choose one.")
     return METHODS[name]
-
-
-def scaled(settings: AdapterSettings, **training: Any) -> AdapterSettings:
-    """The settings with other values of their training."""
-    return replace(settings, training=replace(settings.training, **training))

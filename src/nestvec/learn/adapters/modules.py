@@ -143,11 +143,19 @@ class Selection(nn.Module):
         disturbed = self.importance + self._noise.to(rows.device)
         order = torch.argsort(disturbed, descending=True)
         soft = self.keep * torch.softmax(disturbed / self.temperature, dim=0)
-        carried = 1 + soft - soft.detach()
+        carried = 1 + (soft - soft.detach())  # exactly 1, other than 1 + soft - soft
         kept = order < 0  # a mask of the right shape
         kept[: self.keep] = True
         scale = torch.where(kept, carried[order], torch.ones_like(carried))
         return rows[:, order] * scale
+
+    def get_extra_state(self) -> Tensor:
+        """The state of the noise's generator, for state_dict: a step draws before it uses any."""
+        return self._random.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """As get_extra_state gave it."""
+        self._random.set_state(state.cpu())
 
     def order(self) -> NDArray[np.int64]:
         """Coordinates by falling importance."""
@@ -184,5 +192,5 @@ def annealed(first: float, last: float, done: float) -> float:
 
 
 def _array(weights: Tensor) -> F32:
-    found: F32 = weights.detach().cpu().float().numpy()
-    return np.ascontiguousarray(found)
+    # A copy: on the CPU numpy would look at the weights themselves, which go on changing.
+    return np.array(weights.detach().cpu().float().numpy(), order="C")

@@ -51,9 +51,19 @@ class Weighed:
         return torch.stack(values).sum()
 
 
+def pieces(objective: Objective) -> list[Objective]:
+    """What an objective is the sum of, sums within it taken apart; itself where it is none."""
+    if not isinstance(objective, Weighed):
+        return [objective]
+    return [piece for _, part in objective.parts for piece in pieces(part)]
+
+
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """InfoNCE at every width, against the batch's other documents."""
+    """InfoNCE at every width, against the batch's other documents, none of which may answer.
+
+    Batches are to be drawn so (`alone` of batches): a second answer would count as a wrong one.
+    """
 
     nesting: Nesting
     temperature: float = 0.05
@@ -95,7 +105,9 @@ class PairSimilarity:
     nesting: Nesting
 
     def __call__(self, mapped: Mapped, batch: Batch, apply: Apply) -> Tensor:
-        """No labels are used."""
+        """No labels are used; 0 of a single document."""
+        if len(batch.documents) < 2:
+            return mapped.documents.sum() * 0
         loss = partial(pair_similarity, batch.documents)
         return nested(loss, (mapped.documents,), self.nesting, normalized=False).total
 
@@ -108,9 +120,11 @@ class TopSimilarity:
     k: int = 10
 
     def __call__(self, mapped: Mapped, batch: Batch, apply: Apply) -> Tensor:
-        """No labels are used."""
+        """No labels are used; 0 of a single document."""
         full = batch.documents
-        own = torch.arange(len(full), device=full.device)
+        if len(full) < 2:
+            return mapped.documents.sum() * 0
+        own = batch.rows[:, None] == batch.rows[None, :]
         near = nearest_in_memory(full, full, self.k, own)
 
         def loss(cut: Tensor) -> Tensor:
@@ -140,7 +154,7 @@ class MemorySimilarity:
         if len(held) <= self.k:
             self.queue.push(batch.documents, batch.rows)
             return mapped.documents.sum() * 0
-        own = _own_places(rows, self.queue.names())
+        own = rows[:, None] == self.queue.names()[None, :]
         near = nearest_in_memory(full, held, self.k, own)
         found, places = torch.unique(near, return_inverse=True)
         memory = held[found]
@@ -218,9 +232,3 @@ class Distillation:
 def _labelled(mapped: Mapped) -> Tensor:
     assert mapped.queries is not None, "this loss needs labels"
     return mapped.queries
-
-
-def _own_places(rows: Tensor, names: Tensor) -> Tensor:
-    """(n,) the place of each row among names, -1 where it is not there."""
-    same = rows[:, None] == names[None, :]
-    return torch.where(same.any(dim=1), same.int().argmax(dim=1), torch.full_like(rows, -1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+import pickle
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from nestvec.errors import UserError
 from nestvec.learn.adapters.examples import Examples, batches, steps_an_epoch
 from nestvec.learn.adapters.modules import Selection, annealed
-from nestvec.learn.adapters.objectives import Apply, Mapped, Objective
+from nestvec.learn.adapters.objectives import Apply, Contrast, Mapped, Objective, pieces
+from nestvec.learn.adapters.settings import Training as Training
 from nestvec.progress import Progress, quiet
 
 Score = Callable[[Apply], float]
@@ -23,35 +26,15 @@ Watch = Callable[[int, nn.Module], None]
 """Called after every step's gradients are there, before they are applied."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """How long and how fast.
-
-    batch: pairs (or documents) a step. rate: of AdamW at first; it falls to 0 as a cosine does.
-    epochs: passes at most. checks: held-out scores an epoch. patience: checks without a better
-    score before it stops. decay: weight decay. device: "cpu", "cuda" or "mps".
-    """
-
-    batch: int = 256
-    rate: float = 1e-3
-    epochs: int = 10
-    checks: int = 1
-    patience: int = 3
-    decay: float = 0.0
-    taus: tuple[float, float] = (2.0, 0.2)
-    seed: int = 0
-    device: str = "cpu"
-
-
 @dataclass
 class History:
     """One entry a check: passes done, mean loss since the last, held-out score.
 
-    The first is the start, before any step; its loss is NaN.
+    The first is the start, before any step; its loss is None.
     """
 
     epochs: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    losses: list[float | None] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
 
     @property
@@ -70,21 +53,23 @@ def train(
     frozen: Apply | None = None,
     watch: Watch | None = None,
     checkpoint: Path | None = None,
+    whose: str = "",
     progress: Progress | None = None,
 ) -> History:
     """Train module in place and leave it as it was at its best held-out score, the start included.
 
     frozen: what the vectors go through before the module, never changed. objective: a module of
     its own parameters (a predictor) is trained along. checkpoint: a file that is written at every
-    check, and gone on from where it is there. Memory: a batch, the module and Adam's moments
-    three times; documents are read as they are drawn.
-    Raises UserError where the loss stops being a number.
+    check, and gone on from where it is there and was written with the same `whose`. Memory: a
+    batch, the module and Adam's moments three times; documents are read as they are drawn.
+    Raises UserError where losses or weights stop being numbers, and for a checkpoint of another
+    training or a damaged one.
     """
     device = torch.device(training.device)
     listener = progress or quiet()
     before = frozen or _same
     module.to(device)
-    extra = [objective] if isinstance(objective, nn.Module) else _modules(objective)
+    extra = _modules(objective)
     for each in extra:
         each.to(device)
     weights = [p for m in (module, *extra) for p in m.parameters() if p.requires_grad]
@@ -98,17 +83,18 @@ def train(
         mapped: Tensor = module(before(rows))
         return mapped
 
-    state = _State(module, optimizer, rates, checkpoint)
+    state = _State([module, *extra], optimizer, rates, checkpoint, whose)
     if not state.resumed:
-        state.check(0.0, float("nan"), _scored(module, score, apply))
-    drawn = batches(examples, training.batch, training.seed, device)
+        state.check(0.0, None, _scored(module, score, apply))
+    alone = any(isinstance(piece, Contrast) for piece in pieces(objective))
+    drawn = batches(examples, training.batch, training.seed, device, alone=alone)
     for _ in range(state.step):
         next(drawn)
     listener.start("train", total)
     listener.advance(state.step)
-    summed = 0.0
+    summed, count = 0.0, 0
     module.train()
-    while state.step < total:
+    while state.step < total and state.since_best < training.patience:
         batch = next(drawn)
         _set_step(module, training.taus, state.step / total)
         queries = None if batch.queries is None else apply(batch.queries)
@@ -121,62 +107,99 @@ def train(
         rates.step()
         state.step += 1
         summed += float(loss.detach())
+        count += 1
         listener.advance(1)
         if state.step % every and state.step < total:
             continue
-        if summed != summed or abs(summed) == float("inf"):
+        scored = math.nan
+        if math.isfinite(summed) and all(bool(w.isfinite().all()) for w in weights):
+            scored = _scored(module, score, apply)
+        if not math.isfinite(scored):
+            # where the last step broke the weights, this is what the next loss would be
+            lost = math.nan if math.isfinite(summed) else summed
             raise UserError(
-                f"a loss must stay a number; at step {state.step} it was {summed}. Lower the "
+                f"a loss must stay a number; at step {state.step} it was {lost}. Lower the "
                 f"learning rate below {training.rate:g}."
             )
-        state.check(state.step / epoch_steps, summed / every, _scored(module, score, apply))
-        summed = 0.0
-        if state.since_best >= training.patience:
-            break
+        state.check(state.step / epoch_steps, summed / count, scored)
+        summed, count = 0.0, 0
     listener.finish()
     state.restore_best()
     return state.history
+
+
+_DAMAGED = (
+    *(RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError),
+    *(EOFError, OSError, pickle.UnpicklingError),
+)
+"""What torch raises for files that are cut short or hold something else."""
 
 
 class _State:
     """What a checkpoint holds."""
 
     def __init__(
-        self, module: nn.Module, optimizer: Any, rates: Any, checkpoint: Path | None
+        self,
+        modules: Sequence[nn.Module],
+        optimizer: Any,
+        rates: Any,
+        checkpoint: Path | None,
+        whose: str,
     ) -> None:
-        self.module, self.optimizer, self.rates = module, optimizer, rates
-        self.place = checkpoint
+        """modules: the trained one, then those of the objective."""
+        self.modules, self.optimizer, self.rates = modules, optimizer, rates
+        self.place, self.whose = checkpoint, whose
         self.step = 0
         self.history = History()
-        self.best = copy.deepcopy(module.state_dict())
+        self.best = copy.deepcopy(modules[0].state_dict())
         self.resumed = checkpoint is not None and checkpoint.exists()
-        if self.resumed:
-            assert checkpoint is not None
-            found = torch.load(checkpoint, weights_only=True)
-            module.load_state_dict(found["module"])
-            optimizer.load_state_dict(found["optimizer"])
-            rates.load_state_dict(found["rates"])
-            self.step, self.best = int(found["step"]), found["best"]
-            self.history = History(**found["history"])
+        if checkpoint is not None and self.resumed:
+            try:
+                # on the CPU: what is loaded goes to where the weights are
+                found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+                ours = found["whose"] == whose
+                if ours:
+                    self._load(found)
+            except _DAMAGED as error:
+                said = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"a training goes on from a whole checkpoint; {checkpoint} is damaged or of "
+                    f"other weights ({said}). Remove the folder {checkpoint.parent}."
+                ) from None
+            if not ours:
+                raise UserError(
+                    f"a training goes on from its own checkpoint; {checkpoint} is of another "
+                    "method, other settings or other examples. Remove the folder "
+                    f"{checkpoint.parent}."
+                )
+
+    def _load(self, found: Mapping[str, Any]) -> None:
+        for module, state in zip(self.modules, found["modules"], strict=True):
+            module.load_state_dict(state)
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.rates.load_state_dict(found["rates"])
+        self.step, self.best = int(found["step"]), found["best"]
+        self.history = History(**found["history"])
 
     @property
     def since_best(self) -> int:
         """Checks since the best score."""
         return len(self.history.scores) - 1 - self.history.best
 
-    def check(self, epochs: float, loss: float, score: float) -> None:
+    def check(self, epochs: float, loss: float | None, score: float) -> None:
         """Take a score down; keep the weights where it is the best."""
         self.history.epochs.append(epochs)
         self.history.losses.append(loss)
         self.history.scores.append(score)
         if self.since_best == 0:
-            self.best = copy.deepcopy(self.module.state_dict())
+            self.best = copy.deepcopy(self.modules[0].state_dict())
         if self.place is None:
             return
         partial = self.place.with_suffix(".partial")
         torch.save(
             {
-                "module": self.module.state_dict(),
+                "whose": self.whose,
+                "modules": [module.state_dict() for module in self.modules],
                 "optimizer": self.optimizer.state_dict(),
                 "rates": self.rates.state_dict(),
                 "step": self.step,
@@ -189,14 +212,25 @@ class _State:
 
     def restore_best(self) -> None:
         """The weights of the best score, ready for use."""
-        self.module.load_state_dict(self.best)
-        self.module.eval()
+        self.modules[0].load_state_dict(self.best)
+        self.modules[0].eval()
 
 
 def _scored(module: nn.Module, score: Score, apply: Apply) -> float:
+    """The score, NaN where mapped rows have no finite length."""
+
+    def measurable(rows: Tensor) -> Tensor:
+        mapped = apply(rows)
+        if not mapped.norm(dim=1).isfinite().all():
+            raise FloatingPointError
+        return mapped
+
     module.eval()
     with torch.no_grad():
-        value = score(apply)
+        try:
+            value = score(measurable)
+        except FloatingPointError:
+            value = math.nan
     module.train()
     return value
 
@@ -209,8 +243,12 @@ def _set_step(module: nn.Module, taus: tuple[float, float], done: float) -> None
 
 
 def _modules(objective: Objective) -> list[nn.Module]:
-    parts = getattr(objective, "parts", ())
-    return [part for _, part in parts if isinstance(part, nn.Module)]
+    """Those an objective is made of: its pieces, or what they hold, such as a queue."""
+    found: list[nn.Module] = []
+    for piece in pieces(objective):
+        held = [piece] if isinstance(piece, nn.Module) else getattr(piece, "__dict__", {}).values()
+        found += [each for each in held if isinstance(each, nn.Module)]
+    return found
 
 
 def _same(rows: Tensor) -> Tensor:

@@ -44,16 +44,16 @@ def neighbour_similarity(
 def nearest_in_memory(full: Tensor, memory: Tensor, k: int, own: Tensor | None = None) -> Tensor:
     """Rows (n, k) of memory (c, d) with the largest cosine to each of full (n, d), best first.
 
-    own: (n,) the row of memory that each is itself, which is not its neighbour; -1 for none.
-    k is lowered to what memory holds.
+    own: (n, c) bool, which rows of memory each is itself: they are not its neighbours.
+    k is lowered to what is left of memory for every row, but not below 1.
     """
     with torch.no_grad():
         cosines = _cosines(full, memory)
+        left = len(memory)
         if own is not None:
-            here = own >= 0
-            cosines[here.nonzero()[:, 0], own[here]] = float("-inf")
-        room = len(memory) - (0 if own is None else 1)
-        return cosines.topk(max(1, min(k, room)), dim=1).indices
+            cosines = cosines.masked_fill(own, float("-inf"))
+            left -= int(own.sum(dim=1).max())
+        return cosines.topk(max(1, min(k, left)), dim=1).indices
 
 
 def recovery(full: Tensor, adapted: Tensor) -> Tensor:

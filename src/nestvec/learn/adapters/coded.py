@@ -1,0 +1,185 @@
+"""Training through the code: an adapter that spends bytes on what retrieval needs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nestvec.codec.nested import Codec
+from nestvec.learn.adapters.examples import Batch, Examples, batches
+from nestvec.learn.adapters.objectives import Apply, Contrast, Mapped
+from nestvec.learn.adapters.training import History
+from nestvec.learn.losses.contrastive import info_nce
+from nestvec.nesting import Nesting
+from nestvec.progress import Progress, quiet
+from nestvec.vectors import normalize
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How an adapter is trained through the code.
+
+    rounds: each fits a codec on the adapted documents anew and takes `steps` steps. batch: pairs
+    a step. rate: Adam's at first; it falls linearly to 0 over all rounds. width: leading
+    coordinates that are coded. spec, beam, power: of the codec. cuts: in bytes, at which codes
+    must find their queries. fit_rows: documents that each codec is fitted on. temperature: of
+    InfoNCE. floats: weight of InfoNCE at all widths beside it.
+    """
+
+    rounds: int = 8
+    steps: int = 13
+    batch: int = 3_072
+    rate: float = 1e-3
+    width: int = 192
+    spec: str = "16xcb"
+    beam: int = 4
+    power: float = -0.0625
+    cuts: tuple[int, ...] = (4, 8, 16)
+    fit_rows: int = 15_000
+    temperature: float = 0.03
+    floats: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ThroughCode:
+    """InfoNCE of queries with documents as their codes decode, at every cut, summed.
+
+    A document's code changes by jumps; its gradient goes straight through to the adapted vector
+    (Bengio, Leonard and Courville 2013, arXiv:1308.3432), so that the map moves documents to where
+    their codes are told apart from those of the rest of the batch.
+    """
+
+    codec: Codec
+    coding: Coding
+
+    def __call__(self, mapped: Mapped, batch: Batch, apply: Apply) -> Tensor:
+        """Needs labels."""
+        assert mapped.queries is not None
+        width, temperature = min(self.coding.width, self.codec.dim), self.coding.temperature
+        queries = functional.normalize(mapped.queries[:, :width], dim=1)
+        documents = functional.normalize(mapped.documents[:, :width], dim=1)
+        total = queries.new_zeros(())
+        for decoded in decodings(self.codec, documents, self.coding.cuts):
+            through = documents + (decoded - documents).detach()
+            coded = functional.normalize(through, dim=1)
+            total = total + info_nce(queries, coded, temperature=temperature)
+        return total
+
+
+def decodings(codec: Codec, vectors: Tensor, cuts: tuple[int, ...]) -> Iterator[Tensor]:
+    """What the codes of unit vectors (n, w) decode to at each cut in turn: (n, w), new tensors."""
+    codes = codec.encode(np.ascontiguousarray(vectors.detach().cpu().numpy()))
+    for _, found in codec.reconstructions(codes, cuts):
+        yield torch.from_numpy(np.array(found, np.float32)).to(vectors.device)
+
+
+def train_through_code(
+    module: nn.Module,
+    fitted: Examples,
+    held: Examples,
+    nesting: Nesting,
+    coding: Coding,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> History:
+    """Train module (in place) on codes of its own output; it ends as its best round began or ended.
+
+    fitted, held: labelled examples of the same documents. The score is the mean over the cuts of
+    1 / log2(1 + rank) within 10 of held-out pairs, among the codec's own fitting documents and
+    theirs. Memory: fit_rows adapted documents and the scores of a batch.
+    """
+    listener = progress or quiet()
+    rng = np.random.default_rng(seed)
+    drawn = batches(fitted, coding.batch, seed + 1, torch.device(device), alone=True)
+    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], coding.rate)
+    total = coding.rounds * coding.steps
+    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / total)
+    contrast = Contrast(nesting, coding.temperature)
+    history = History()
+    best = copy.deepcopy(module.state_dict())
+    scoring = _Held(held, coding, rng)
+    rows = np.sort(rng.permutation(len(fitted.documents))[: coding.fit_rows])
+
+    def apply(some: Tensor) -> Tensor:
+        mapped: Tensor = module(some)
+        return mapped
+
+    listener.start("train through the code", total)
+    losses: list[float] = []
+    for turn in range(coding.rounds + 1):
+        with torch.no_grad():
+            adapted = _cut(apply, fitted.documents[rows], coding.width, device)
+        codec = Codec(coding.spec, beam=coding.beam, power=coding.power, seed=seed + turn)
+        codec.fit(adapted)
+        history.epochs.append(turn * coding.steps * coding.batch / max(1, _count(fitted)))
+        history.losses.append(float(np.mean(losses)) if losses else None)
+        history.scores.append(scoring(apply, codec, adapted, device))
+        if history.best == turn:
+            best = copy.deepcopy(module.state_dict())
+        if turn == coding.rounds:
+            break
+        through, losses = ThroughCode(codec, coding), []
+        for _ in range(coding.steps):
+            batch = next(drawn)
+            assert batch.queries is not None
+            mapped = Mapped(apply(batch.documents), apply(batch.queries))
+            loss = through(mapped, batch, apply)
+            loss = loss + coding.floats * contrast(mapped, batch, apply)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            falling.step()
+            losses.append(float(loss.detach()))
+            listener.advance(1)
+    listener.finish()
+    module.load_state_dict(best)
+    module.eval()
+    return history
+
+
+class _Held:
+    """Held-out pairs as codes find them."""
+
+    def __init__(self, held: Examples, coding: Coding, rng: np.random.Generator) -> None:
+        assert held.pairs is not None
+        assert held.queries is not None
+        picks = np.sort(rng.permutation(len(held.pairs))[:1_000])
+        self._coding = coding
+        self._queries = np.asarray(held.queries[held.pairs[picks, 0]])
+        self._documents = np.asarray(held.documents[held.pairs[picks, 1]])
+
+    def __call__(self, apply: Apply, codec: Codec, others: F32, device: str) -> float:
+        width = self._coding.width
+        with torch.no_grad():
+            queries = torch.from_numpy(_cut(apply, self._queries, width, device))
+            own = _cut(apply, self._documents, width, device)
+        rivals = decodings(codec, torch.from_numpy(others), self._coding.cuts)
+        wanted = decodings(codec, torch.from_numpy(own), self._coding.cuts)
+        values = []
+        for mine, rest in zip(wanted, rivals, strict=True):
+            target = (queries * functional.normalize(mine, dim=1)).sum(dim=1, keepdim=True)
+            scores = queries @ functional.normalize(rest, dim=1).T
+            ranks = 1 + (scores > target).sum(dim=1)
+            values.append(torch.where(ranks <= 10, 1 / torch.log2(1.0 + ranks), 0.0).mean().item())
+        return float(np.mean(values))
+
+
+def _cut(apply: Apply, vectors: NDArray[np.generic], width: int, device: str) -> F32:
+    unit = torch.from_numpy(normalize(np.asarray(vectors))).to(device)
+    mapped = functional.normalize(apply(unit)[:, :width], dim=1)
+    return np.ascontiguousarray(mapped.detach().cpu().numpy())
+
+
+def _count(examples: Examples) -> int:
+    return 0 if examples.pairs is None else len(examples.pairs)
