@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,10 @@ def measured(
     ]
     facts: dict[str, Any] = {}
     adapters = {}
-    for label, method, parts in _arms(examples.labelled, options.methods):
-        adapter, facts[label] = tuned(method, parts, examples, seed)
+    for label, method, parts in _arms(examples.labelled, name in CODED, options.methods):
+        # Its first part is the linear map, and its second takes minutes.
+        rates = (facts["linear"]["rate"],) if method == "coded" else RATES
+        adapter, facts[label] = tuned(method, parts, examples, seed, rates)
         adapters[label] = adapter
         methods.append(AdaptedFloat(label, adapter, WIDTHS))
         print(name, supervision, label, facts[label], flush=True)
@@ -147,24 +150,23 @@ def measured(
     return record
 
 
-def _arms(labelled: bool, only: list[str] | None) -> list[tuple[str, str, Parts]]:
+def _arms(labelled: bool, coded: bool, only: list[str] | None) -> list[tuple[str, str, Parts]]:
     """(label, method, parts) of everything to train."""
-    plain = [(n, n, Parts()) for n in METHODS if n != "smec"]
+    plain = [(n, n, Parts()) for n in METHODS if n != "smec" and (coded or n != "coded")]
     arms = [*plain, *((label, "smec", parts) for label, parts in ABLATION.items())]
     arms = [arm for arm in arms if labelled or METHODS[arm[1]].labels != "needed"]
     return [arm for arm in arms if only is None or arm[1] in only]
 
 
 def tuned(
-    method: str, parts: Parts, examples: Examples, seed: int
+    method: str, parts: Parts, examples: Examples, seed: int, rates: Sequence[float]
 ) -> tuple[Adapter, dict[str, Any]]:
     """The adapter of the learning rate with the best held-out score, and how it was found."""
     count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
     batch = int(min(1_024, max(64, count // 8)))
     found = []
     begun = time.perf_counter()
-    rates = RATES if METHODS[method].labels != "unused" else RATES[:1]
-    for rate in rates:
+    for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
         epochs = 10 if count >= 5_000 else 50  # few pairs make few steps a pass
         training = Training(batch=batch, rate=rate, epochs=epochs, patience=4, seed=seed)
         how = AdapterSettings(WIDTHS[:-1], training, temperature=0.03, parts=parts)
