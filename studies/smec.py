@@ -167,8 +167,8 @@ def tuned(
     found = []
     begun = time.perf_counter()
     for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
-        epochs = 10 if count >= 5_000 else 50  # few pairs make few steps a pass
-        training = Training(batch=batch, rate=rate, epochs=epochs, patience=4, seed=seed)
+        epochs = 10 if count >= 5_000 else 20  # few pairs make few steps a pass
+        training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
         how = AdapterSettings(WIDTHS[:-1], training, temperature=0.03, parts=parts)
         adapter = fit_adapter(method, examples, how)
         scores = [max(history["scores"]) for history in adapter.facts["histories"]]

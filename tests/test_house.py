@@ -42,7 +42,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "click": ("cli/*.py",),
     "rich": ("cli/*.py",),
     "scipy": (),
-    "sklearn": ("learn/classifier.py", "measure/probes.py"),
+    "sklearn": ("learn/adapters/estimator.py", "learn/classifier.py", "measure/probes.py"),
     "pandas": (),
 }
 

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from nestvec.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
+    from nestvec.adapters.adapter import Adapter
     from nestvec.choose.evidence import Evidence
     from nestvec.codec.nested import Codec
     from nestvec.index.collection import Collection, Hit
     from nestvec.index.plan import Plan
+    from nestvec.jobs.adapt import AdaptResult, adapt, load_adapter
     from nestvec.jobs.build import BuildResult, build
     from nestvec.jobs.choose import choose
     from nestvec.jobs.embed import embed
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.search import open_collection as open
     from nestvec.jobs.train import TrainResult, train
     from nestvec.jobs.truncate import truncate
+    from nestvec.learn.adapters.estimator import VectorAdapter
     from nestvec.learn.classifier import NestedClassifier
     from nestvec.nesting import Nesting
     from nestvec.vectors import load_vectors, prefix, save_vectors
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptResult",
+    "Adapter",
     "Answer",
     "BuildResult",
     "Codec",
@@ -56,12 +61,15 @@ __all__ = [
     "Plan",
     "TrainResult",
     "UserError",
+    "VectorAdapter",
+    "adapt",
     "build",
     "choose",
     "embed",
     "evaluate",
     "fit",
     "info",
+    "load_adapter",
     "load_vectors",
     "open",
     "prefix",
@@ -72,6 +80,8 @@ __all__ = [
 
 #: public name -> module and the name there
 _HOMES = {
+    "AdaptResult": ("nestvec.jobs.adapt", "AdaptResult"),
+    "Adapter": ("nestvec.adapters.adapter", "Adapter"),
     "Answer": ("nestvec.jobs.search", "Answer"),
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
     "Codec": ("nestvec.codec.nested", "Codec"),
@@ -85,11 +95,14 @@ _HOMES = {
     "Opened": ("nestvec.jobs.search", "Opened"),
     "Plan": ("nestvec.index.plan", "Plan"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
+    "VectorAdapter": ("nestvec.learn.adapters.estimator", "VectorAdapter"),
+    "adapt": ("nestvec.jobs.adapt", "adapt"),
     "build": ("nestvec.jobs.build", "build"),
     "embed": ("nestvec.jobs.embed", "embed"),
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
     "fit": ("nestvec.jobs.fit", "fit"),
     "info": ("nestvec.jobs.info", "info"),
+    "load_adapter": ("nestvec.jobs.adapt", "load_adapter"),
     "load_vectors": ("nestvec.vectors", "load_vectors"),
     "open": ("nestvec.jobs.search", "open_collection"),
     "prefix": ("nestvec.vectors", "prefix"),
