@@ -256,3 +256,28 @@ def test_adapters_as_methods_of_a_grid(folder):
     wanted = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0).mean()
     assert narrow.value == pytest.approx(wanted)
     assert evidence.of("coded")[-1].codec_bytes > adapter.cut(SHARED).size_bytes()
+
+
+def test_evaluating_an_adapted_collection_shows_both(adapted_nv):
+    out, _ = adapted_nv
+    found = nv.evaluate(out, spec="4xcb16").evidence
+    assert {"nested", "linear:nested"} <= set(found.methods)
+    mine, plain = found.of("linear:nested")[-1], found.of("nested")[-1]
+    assert mine.bytes == plain.bytes
+    assert mine.codec_bytes > plain.codec_bytes
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"adapt": "linear", "spec": "int8"}, "before codebooks or sign planes; got int8"),
+        ({"adapt": "linear", "pairs": "missing.tsv"}, "missing.tsv is not there"),
+        ({"adapt": "magic"}, "auto or one of"),
+        ({"pairs": "train.tsv"}, "of use with an adapter alone"),
+        ({"adapt": "auto", "similarity": "dot"}, "compared by cosine; got dot"),
+    ],
+)
+def test_builds_that_cannot_be_adapted(source, tmp_path, options, says):
+    with pytest.raises(UserError, match=says):
+        nv.build(source / "docs.npz", tmp_path / "x.nv", qrels=str(source / "test.tsv"), **options)
+    assert not (tmp_path / "x.nv").exists()

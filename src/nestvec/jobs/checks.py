@@ -180,7 +180,22 @@ def check_build(
     place = Path(out)
     check_free(place)
     check_settings(settings, source.kind)
+    if settings.adapt is not None:
+        _check_adapted(settings)
     return place, source
+
+
+def _check_adapted(settings: BuildSettings) -> None:
+    """Raise UserError where an adapter could not be used, or its pairs are not there."""
+    from nestvec.choose.specs import is_ladder
+
+    if settings.spec != "auto" and not is_ladder(settings.spec):
+        raise UserError(
+            f"adapters go before codebooks or sign planes; got {settings.spec}. Take --spec auto, "
+            "or leave out --adapt."
+        )
+    if settings.pairs is not None and not Path(settings.pairs).is_file():
+        raise UserError(f"{settings.pairs} is not there: name a file of query, document and score.")
 
 
 def check_free(place: Path) -> None:

@@ -13,7 +13,9 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
 from nestvec.bridge import faiss
+from nestvec.choose.adapted import AdaptedMethod
 from nestvec.choose.baselines import plain_baselines
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
@@ -63,6 +65,7 @@ def evaluate_with(
     with gathered(src, settings, listener) as material:
         questions = needed(material)
         codes = nested_codes(settings.spec, len(material.vectors))
+        codes += _adapted(codes, material.adapter)
         evidence = evaluate_grid(
             material.vectors,
             questions.task,
@@ -80,6 +83,13 @@ def evaluate_with(
         time.monotonic() - begun,
         peak_rss_mb(),
     )
+
+
+def _adapted(codes: Sequence[Method], adapter: Adapter | None) -> list[Method]:
+    """The same codes over a collection's adapted vectors; none without an adapter."""
+    if adapter is None:
+        return []
+    return [AdaptedMethod(f"{adapter.method}:{code.name}", adapter, code) for code in codes]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
 from nestvec.data.rows import Row
 from nestvec.data.source import Source
 from nestvec.errors import UserError
@@ -38,6 +39,7 @@ class Material:
     titled: whether documents were encoded with their titles. widths: those that the model says it
     was trained for, none where it says nothing.
     truncated: documents the model cut, None where unknown. encode_seconds: 0 for vectors.
+    adapter: the collection's; vectors are those before it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Material:
     model: str | None = None
     titled: bool = True
     widths: tuple[int, ...] = ()
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress
         questions,
         model=opened.manifest.model,
         widths=() if nesting is None else Nesting.parse(nesting).widths,
+        adapter=opened.adapter,
     )
 
 
