@@ -58,7 +58,9 @@ ABLATION = {
     "smec: SMRL, ADS": Parts(True, True, False),
     "smec": Parts(),
 }
-CODED = {"acl_abstracts": ("32xcb", 40_000)}
+SPEC, CODEC_ROWS = "32xcb", 40_000
+# Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
+CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
 ORDER = ("smec", "matryoshka", "search", "svd-float", "prefix-float")
 
 
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--pairs", type=int, default=8_000)
     parser.add_argument("--methods", nargs="+", default=None)
+    parser.add_argument("--codes", nargs="*", default=["acl_abstracts"], help="sets coded, too")
     options = parser.parse_args()
     full = os.environ.get("FULL") == "1"
     found = []
@@ -78,7 +81,7 @@ def main() -> None:
                 if cell is not None:
                     found.append(cell)
     result = {
-        "command": command_of("smec", pairs=options.pairs, sets=options.sets),
+        "command": command_of("smec", pairs=options.pairs, sets=options.sets, codes=options.codes),
         "machine": machine(),
         "widths": WIDTHS,
         "cells": found,
@@ -115,7 +118,7 @@ def measured(
     ]
     facts: dict[str, Any] = {}
     adapters = {}
-    for label, method, parts in _arms(examples.labelled, name in CODED, options.methods):
+    for label, method, parts in _arms(examples.labelled, name in options.codes, options.methods):
         # Its first part is the linear map, and its second takes minutes.
         rates = (facts["linear"]["rate"],) if method == "coded" else RATES
         adapter, facts[label] = tuned(method, parts, examples, seed, rates)
@@ -142,7 +145,7 @@ def measured(
             label: judge(evidence, label, BASELINES, seed=seed).to_config() for label in adapters
         },
         "differences": differences(evidence, list(adapters), seed),
-        "codes": codes(name, documents, task, adapters, seed),
+        "codes": codes(documents, task, adapters, seed) if name in options.codes else None,
         "seconds": round(time.perf_counter() - begun),
     }
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -163,11 +166,12 @@ def tuned(
 ) -> tuple[Adapter, dict[str, Any]]:
     """The adapter of the learning rate with the best held-out score, and how it was found."""
     count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
-    batch = int(min(1_024, max(64, count // 8)))
+    batch = int(min(1_024 if method in CONTRASTIVE else 256, max(64, count // 8)))
     found = []
     begun = time.perf_counter()
     for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
-        epochs = 10 if count >= 5_000 else 20  # few pairs make few steps a pass
+        # Few pairs make few steps a pass, and tens of thousands of documents many.
+        epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
         training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
         how = AdapterSettings(WIDTHS[:-1], training, temperature=0.03, parts=parts)
         adapter = fit_adapter(method, examples, how)
@@ -200,24 +204,20 @@ def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[s
 
 
 def codes(
-    name: str,
     documents: NDArray[Any],
     task: QueryTask,
     adapters: dict[str, Adapter],
     seed: int,
-) -> dict[str, Any] | None:
-    """The nested code over untouched and over adapted vectors; None where it is not run."""
-    if name not in CODED or task.kind != "labels":
-        return None
-    spec, rows = CODED[name]
-    inner = NestedMethod(spec, beam=5)
+) -> dict[str, Any]:
+    """The nested code over untouched and over adapted vectors."""
+    inner = NestedMethod(SPEC, beam=5)
     methods: list[Method] = [replace(inner, name="untouched")]
     methods += [
         AdaptedMethod(label, adapters[label], inner)
         for label in ("linear", "coded")
         if label in adapters
     ]
-    return evaluate_grid(documents, task, methods, seed=seed, fit_rows=rows).to_config()
+    return evaluate_grid(documents, task, methods, seed=seed, fit_rows=CODEC_ROWS).to_config()
 
 
 def examples_of(
