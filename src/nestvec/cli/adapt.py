@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the contrastive loss.",
 )
+@click.option(
+    "--model", metavar="NAME", help="The vectors' encoder: write both as one model folder, too."
+)
 @click.option("--force", is_flag=True, help="Write the adapter though the judge refuses it.")
 @click.option("--device", default=default(AdaptSettings, "device"), show_default=True)
 @click.option("--seed", type=int, default=default(AdaptSettings, "seed"), show_default=True)

@@ -30,6 +30,7 @@ from nestvec.progress import Progress, quiet
 
 ADAPTER_FILE = "adapter.safetensors"
 VERDICT_FILE = "verdict.json"
+MODEL_FOLDER = "model"
 BASELINES = ("prefix-float", "random-float", "variance-float", "pca-float", "svd-float")
 _JUDGED_SHARE = 0.2
 
@@ -131,7 +132,7 @@ def adapt_with(
         time.monotonic() - begun,
         peak_rss_mb(),
     )
-    _write(place, result)
+    _write(place, result, settings.model)
     return result
 
 
@@ -168,15 +169,19 @@ def _task(
     )
 
 
-def _write(place: Path, result: AdaptResult) -> None:
+def _write(place: Path, result: AdaptResult, model: str | None) -> None:
     """The folder, whole or not at all; the checkpoints beside it go."""
     import shutil
+
+    from nestvec.learn.adapters.export import export_model
 
     partial = place.with_name(f".{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     if result.written is not None:
         result.adapter.save(partial / ADAPTER_FILE)
+        if model is not None:
+            export_model(result.adapter, model, None, partial / MODEL_FOLDER)
     record = result.to_json()
     record["grid"] = result.evidence.to_config()
     (partial / VERDICT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.data.model_files import find_model
 from nestvec.data.qrels import read_qrels
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_free
@@ -55,6 +56,8 @@ def check_adapt(
             f"queries are of use with pairs alone; got {settings.queries}. Give --pairs, too."
         )
     read_inputs(vectors, settings)
+    if settings.model is not None:
+        find_model(settings.model)
     return place
 
 

@@ -170,13 +170,15 @@ class AdaptSettings:
 
     method: one of ADAPTERS. pairs: a file of query id, document id and score; queries: a file of
     the queries' vectors, by default those in the vectors' file. widths: to be good at, by default
-    powers of two below the vectors' own. force: write it though the judge refuses.
+    powers of two below the vectors' own. model: the encoder that the vectors are of, to write both
+    as one model folder, too. force: write it though the judge refuses.
     """
 
     method: str = "linear"
     pairs: str | None = None
     queries: str | None = None
     widths: tuple[int, ...] | None = None
+    model: str | None = None
     epochs: int = 10
     batch: int = 1024
     learning_rate: float = 2e-3
@@ -263,6 +265,7 @@ class AdaptOptions(TypedDict, total=False):
     pairs: str | None
     queries: str | None
     widths: tuple[int, ...] | None
+    model: str | None
     epochs: int
     batch: int
     learning_rate: float
