@@ -118,10 +118,10 @@ def measured(
     ]
     facts: dict[str, Any] = {}
     adapters = {}
-    for label, method, parts in _arms(examples.labelled, name in options.codes, options.methods):
+    for label, method, settings in _arms(examples.labelled, name in options.codes, options.methods):
         # Its first part is the linear map, and its second takes minutes.
         rates = (facts["linear"]["rate"],) if method == "coded" else RATES
-        adapter, facts[label] = tuned(method, parts, examples, seed, rates)
+        adapter, facts[label] = tuned(method, settings, examples, seed, rates)
         adapters[label] = adapter
         methods.append(AdaptedFloat(label, adapter, WIDTHS))
         print(name, supervision, label, facts[label], flush=True)
@@ -153,16 +153,20 @@ def measured(
     return record
 
 
-def _arms(labelled: bool, coded: bool, only: list[str] | None) -> list[tuple[str, str, Parts]]:
-    """(label, method, parts) of everything to train."""
-    plain = [(n, n, Parts()) for n in METHODS if n != "smec" and (coded or n != "coded")]
-    arms = [*plain, *((label, "smec", parts) for label, parts in ABLATION.items())]
+def _arms(
+    labelled: bool, coded: bool, only: list[str] | None
+) -> list[tuple[str, str, AdapterSettings]]:
+    """(label, method, what differs from the settings of all) of everything to train."""
+    same, turned = AdapterSettings(), AdapterSettings(start="svd")
+    plain = [(n, n, same) for n in METHODS if n != "smec" and (coded or n != "coded")]
+    smec = [(label, "smec", AdapterSettings(parts=parts)) for label, parts in ABLATION.items()]
+    arms = [*plain, *smec, *((f"{n} from SVD", n, turned) for n in ("mrl", "smec"))]
     arms = [arm for arm in arms if labelled or METHODS[arm[1]].labels != "needed"]
     return [arm for arm in arms if only is None or arm[1] in only]
 
 
 def tuned(
-    method: str, parts: Parts, examples: Examples, seed: int, rates: Sequence[float]
+    method: str, settings: AdapterSettings, examples: Examples, seed: int, rates: Sequence[float]
 ) -> tuple[Adapter, dict[str, Any]]:
     """The adapter of the learning rate with the best held-out score, and how it was found."""
     count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
@@ -173,7 +177,7 @@ def tuned(
         # Few pairs make few steps a pass, and tens of thousands of documents many.
         epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
         training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
-        how = AdapterSettings(WIDTHS[:-1], training, temperature=0.03, parts=parts)
+        how = replace(settings, widths=WIDTHS[:-1], training=training, temperature=0.03)
         adapter = fit_adapter(method, examples, how)
         scores = [max(history["scores"]) for history in adapter.facts["histories"]]
         found.append((float(np.mean(scores)) if scores else 0.0, rate, adapter))

@@ -8,8 +8,9 @@ from typing import Any
 from studies.pictures import lines
 
 SHOWN = (
-    "smec", "matryoshka", "search", "mrl", "linear", "per-width", "reflections", "spectemp",
-    "svd-float", "pca-float", "variance-float", "prefix-float", "random-float",
+    "smec", "smec from SVD", "matryoshka", "search", "mrl", "mrl from SVD", "linear", "coded",
+    "per-width", "reflections", "spectemp", "svd-float", "pca-float", "variance-float",
+    "prefix-float", "random-float",
 )  # fmt: skip
 DRAWN = ("linear", "smec", "matryoshka", "search", "mrl", "svd-float", "prefix-float")
 PARTS = ("smec: none", "smec: SMRL", "smec: SMRL, ADS", "smec")

@@ -35,10 +35,10 @@ class Coding:
     InfoNCE. floats: weight of InfoNCE at all widths beside it.
     """
 
-    rounds: int = 8
+    rounds: int = 16
     steps: int = 13
     batch: int = 3_072
-    rate: float = 1e-3
+    rate: float = 2e-3
     width: int = 192
     spec: str = "16xcb"
     beam: int = 4

@@ -229,9 +229,15 @@ def fit_coded(job: Job) -> Trained:
 
 
 def fit_mrl(job: Job) -> Trained:
-    """The plain MRL adapter: one matrix from the identity, L_rank at all widths."""
-    start = np.eye(job.examples.dim, dtype=np.float32)
-    return _one_map(job, LinearMap(start), _ranking(job, job.nesting))
+    """The plain MRL adapter: one matrix, L_rank at all widths."""
+    return _one_map(job, LinearMap(_start(job)), _ranking(job, job.nesting))
+
+
+def _start(job: Job) -> F32:
+    """The first matrix (d, d) of a method that may start from the identity or from SVD."""
+    if job.settings.start == "svd":
+        return principal_axes(job.examples.documents, job.settings.training.seed)
+    return np.eye(job.examples.dim, dtype=np.float32)
 
 
 def fit_reflections(job: Job) -> Trained:
@@ -296,7 +302,8 @@ def fit_smec(job: Job) -> Trained:
         nesting = (
             Nesting(tuple(sorted({width, narrower} - {0}))) if parts.sequential else (job.nesting)
         )
-        linear = LinearMap(np.eye(given, width, dtype=np.float32))
+        start = np.eye(given, width, dtype=np.float32) if i else _start(job)
+        linear = LinearMap(start)
         keep = narrower or nesting.widths[0]
         module = Chain(linear, Selection(width, keep, seed + i)) if parts.selecting else linear
         loss: Objective = _ranking(job, nesting)

@@ -71,8 +71,9 @@ class AdapterSettings:
     weight of L_unsup beside L_rank (SMEC's .1). queue: frozen vectors remembered (SMEC's 5,000).
     neighbours: k of L_topk and L_unsup. scale: of cosines in L_rank, 1 in the papers. temperature:
     of InfoNCE and of distillation. hidden: of residual maps, by default the vectors' width.
-    reflections: how many. parts: of SMEC.
-    Raises UserError for counts below 1, and for a scale or a temperature not above 0.
+    reflections: how many. parts: of SMEC. start: of the first matrix of mrl and smec, "identity"
+    or "svd"; the papers do not say.
+    Raises UserError for counts below 1, a scale or a temperature not above 0, and another start.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
@@ -85,8 +86,11 @@ class AdapterSettings:
     hidden: int = 0
     reflections: int = 16
     parts: Parts = field(default_factory=Parts)
+    start: str = "identity"
 
     def __post_init__(self) -> None:
+        if self.start not in ("identity", "svd"):
+            raise UserError(f"a matrix starts from identity or svd; got {self.start!r}.")
         _check_least("queue", self.queue, 1)
         _check_least("neighbours", self.neighbours, 1)
         _check_least("hidden", self.hidden, 0)
