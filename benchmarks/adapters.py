@@ -25,10 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import AdapterSettings, Parts, fit_adapter
 from nestvec.learn.adapters.settings import Training
+from nestvec.learn.adapters.training import Watch
 
 WIDTHS = (16, 32, 64, 128, 256)
 BATCH = 512
@@ -78,7 +80,7 @@ def measure_steps(options: argparse.Namespace) -> dict[str, Any]:
                     method,
                     examples,
                     settings(parts, epochs=1),
-                    watch=lambda _s, _m, s=stamps, n=stop: _stamp(s, n),
+                    watch=_stamping(stamps, stop),
                 )
             gaps = np.diff(stamps)
             # a pause between stages, where held-out data are scored, is no step
@@ -99,10 +101,15 @@ class _Enough(Exception):
     """Steps enough were timed."""
 
 
-def _stamp(stamps: list[float], most: int) -> None:
-    stamps.append(time.perf_counter())
-    if len(stamps) >= most:
-        raise _Enough
+def _stamping(stamps: list[float], most: int) -> Watch:
+    """A watch that takes the time of every step, until there are enough."""
+
+    def stamp(step: int, module: nn.Module) -> None:
+        stamps.append(time.perf_counter())
+        if len(stamps) >= most:
+            raise _Enough
+
+    return stamp
 
 
 def measure_converge(options: argparse.Namespace) -> dict[str, Any]:
