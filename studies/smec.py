@@ -47,6 +47,7 @@ from nestvec.learn.adapters.methods import METHODS, AdapterSettings, Parts, fit_
 from nestvec.learn.adapters.training import Training
 from nestvec.measure.intervals import paired_difference
 
+SUPERVISION = ("labels", "titles", "none")
 SETS = ("acl_abstracts", "scifact", "wikiqa", "quora_dup")
 WIDTHS = (16, 32, 64, 96, 128, 192, 256, 384)
 BASELINES = ("prefix-float", "random-float", "variance-float", "pca-float", "svd-float")
@@ -68,6 +69,7 @@ def main() -> None:
     """Train, measure and write smec.json, smec.md and pictures."""
     parser = parser_of("smec", __doc__)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser.add_argument("--supervision", nargs="+", default=list(SUPERVISION))
     parser.add_argument("--pairs", type=int, default=8_000)
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--codes", nargs="*", default=["acl_abstracts"], help="sets coded, too")
@@ -75,7 +77,7 @@ def main() -> None:
     full = os.environ.get("FULL") == "1"
     found = []
     for name in options.sets:
-        for supervision in ("labels", "titles", "none"):
+        for supervision in options.supervision:
             for seed in (0, 1, 2) if full else (options.seed,):
                 cell = measured(name, supervision, seed, options, None if full else options.pairs)
                 if cell is not None:
@@ -85,6 +87,13 @@ def main() -> None:
         "machine": machine(),
         "widths": WIDTHS,
         "cells": found,
+        "not_run": [
+            f"{name}, {supervision}"
+            for name in SETS
+            for supervision in SUPERVISION
+            if name not in options.sets or supervision not in options.supervision
+        ],
+        "not_coded": [name for name in options.sets if name not in options.codes],
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "smec.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -26,6 +26,10 @@ def as_markdown(result: dict[str, Any]) -> str:
     ]
     for cell in result["cells"]:
         out += _section(cell, result["widths"])
+    if result["not_run"]:
+        out.append(f"Not run: {'; '.join(result['not_run'])}.\n")
+    if result["not_coded"]:
+        out.append(f"Codes were not measured on {', '.join(result['not_coded'])}.\n")
     out.append(f"`{result['command']}` ({result['machine']})\n")
     return "\n".join(out)
 

@@ -40,6 +40,10 @@ SETTINGS = AdapterSettings(
     reflections=4,
 )
 TRAINED = [name for name in METHODS if name != "spectemp"]
+# What is trained through the code takes seconds, however small.
+SLOW = {"coded": pytest.mark.slow}
+EACH = [pytest.param(name, marks=SLOW.get(name, ())) for name in METHODS]
+EACH_TRAINED = [pytest.param(name, marks=SLOW.get(name, ())) for name in TRAINED]
 UNLABELLED = [name for name, method in METHODS.items() if method.labels != "needed"]
 
 
@@ -276,7 +280,7 @@ def test_matryoshka_learns_without_labels_first(planted, monkeypatch):
     assert shown == [(False, 3, None)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_the_same_seed_gives_the_same_adapter(planted, method):
     def fitted():
         return fit_adapter(method, planted(), scaled(SETTINGS, epochs=1))
@@ -292,7 +296,7 @@ class Interrupted(Exception):
     """A power cut."""
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", EACH_TRAINED)
 def test_a_rerun_in_the_same_folder_goes_on(planted, tmp_path, method):
     examples = planted()
     settings = scaled(SETTINGS, patience=9)
@@ -345,7 +349,7 @@ def test_facts_say_how_it_was_trained(planted):
     assert all(a < b for a, b in pairwise(history["epochs"]))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_facts_are_json_and_stay_what_they_are(planted, tmp_path, method):
     adapter = fit_adapter(method, planted(), scaled(SETTINGS, epochs=1))
     assert json.loads(json.dumps(adapter.facts, allow_nan=False)) == adapter.facts
@@ -432,7 +436,7 @@ def pairs_of(examples, pairs):
     return replace(examples, pairs=np.array(pairs))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_widths_above_the_vectors_are_refused(planted, method):
     with pytest.raises(UserError, match=r"up to the vectors' own, 12; got 16, 20. Leave them out"):
         fit_adapter(method, planted(), replace(SETTINGS, widths=(4, 16, 20)))
