@@ -20,13 +20,14 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from studies.bytes import load_set
-from studies.smec_report import as_markdown, pictures
+from studies.smec_report import ORDER, PARTS, as_markdown, pictures
 from studies.trained import command_of, machine, parser_of
 
 from nestvec.adapters.adapter import Adapter
@@ -62,7 +63,6 @@ ABLATION = {
 SPEC, CODEC_ROWS = "32xcb", 40_000
 # Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
 CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
-ORDER = ("smec", "matryoshka", "search", "svd-float", "prefix-float")
 
 
 def main() -> None:
@@ -83,7 +83,13 @@ def main() -> None:
                 if cell is not None:
                     found.append(cell)
     result = {
-        "command": command_of("smec", pairs=options.pairs, sets=options.sets, codes=options.codes),
+        "command": command_of(
+            "smec",
+            pairs=options.pairs,
+            sets=options.sets,
+            supervision=options.supervision,
+            codes=options.codes or ["none"],
+        ),
         "machine": machine(),
         "widths": WIDTHS,
         "cells": found,
@@ -201,15 +207,22 @@ def tuned(
 
 
 def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[str, Any]]:
-    """Paired differences of every method from every other one, at every width."""
+    """Paired differences at every width: of each from SVD and prefix, and as the tables ask."""
     values, _ = evidence.query_values()
     row = {(cell.method, cell.dims): i for i, cell in enumerate(evidence.cells)}
     names = [*labels, *BASELINES]
+    asked = {*pairwise(ORDER), *pairwise(reversed(PARTS))}
+    asked |= {(name, other) for name in names for other in ("svd-float", "prefix-float")}
     found = []
     for width in WIDTHS:
-        for i, one in enumerate(names):
-            for other in names[i + 1 :]:
-                if (one, width) in row and (other, width) in row:
+        for one in names:
+            for other in names:
+                if (
+                    (one, other) in asked
+                    and one != other
+                    and (one, width) in row
+                    and (other, width) in row
+                ):
                     a, b = values[row[one, width]], values[row[other, width]]
                     interval = asdict(paired_difference(a, b, seed))
                     found.append({"width": width, "a": one, "b": other, **interval})
