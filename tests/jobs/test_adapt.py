@@ -281,3 +281,15 @@ def test_builds_that_cannot_be_adapted(source, tmp_path, options, says):
     with pytest.raises(UserError, match=says):
         nv.build(source / "docs.npz", tmp_path / "x.nv", qrels=str(source / "test.tsv"), **options)
     assert not (tmp_path / "x.nv").exists()
+
+
+def test_an_encoder_of_other_vectors_is_told_before_training(folder, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "modules.json").write_text("[]")
+    (model / "config.json").write_text(json.dumps({"hidden_size": 32}))
+    code, _, err = adapt(folder, tmp_path / "ad", "--model", model)
+    assert code == 2
+    assert not (tmp_path / "ad").exists()
+    assert not (tmp_path / "ad.work").exists()
+    assert len(err.strip().splitlines()) == 1

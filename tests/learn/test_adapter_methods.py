@@ -20,7 +20,6 @@ from nestvec.learn.adapters.methods import (
     AdapterSettings,
     Parts,
     fit_adapter,
-    scaled,
 )
 from nestvec.learn.adapters.spectrum import spectral_weights
 from nestvec.learn.adapters.training import Training
@@ -40,6 +39,13 @@ SETTINGS = AdapterSettings(
     reflections=4,
 )
 TRAINED = [name for name in METHODS if name != "spectemp"]
+
+
+def scaled(settings, **training):
+    """The settings with other values of their training."""
+    return replace(settings, training=replace(settings.training, **training))
+
+
 # What is trained through the code takes seconds, however small.
 SLOW = {"coded": pytest.mark.slow}
 EACH = [pytest.param(name, marks=SLOW.get(name, ())) for name in METHODS]

@@ -1,12 +1,11 @@
 """Settings: what makes no sense is refused where it is given."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
 from nestvec.errors import UserError
-from nestvec.learn.adapters.settings import AdapterSettings, Training, check_device, scaled
+from nestvec.learn.adapters.settings import AdapterSettings, Training, check_device, default_widths
 
 
 @pytest.mark.parametrize("name", ["batch", "epochs", "checks", "patience"])
@@ -52,11 +51,16 @@ def test_a_rate_that_torch_cannot_step_by_is_refused():
         Training(rate=1e38)
 
 
-def test_scaled_changes_the_training_alone():
-    changed = scaled(AdapterSettings(queue=7), batch=3)
-    assert changed == replace(AdapterSettings(queue=7), training=Training(batch=3))
+def test_default_widths_are_powers_of_two_below_the_vectors_own():
+    assert default_widths(384) == (16, 32, 64, 128, 256)
+    assert default_widths(256) == (16, 32, 64, 128)
+    assert default_widths(24) == (16,)
+    assert default_widths(16) == default_widths(3) == ()
+
+
+def test_a_training_without_a_batch_is_refused():
     with pytest.raises(UserError, match="batch must be at least 1"):
-        scaled(changed, batch=0)
+        replace(AdapterSettings().training, batch=0)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "cpu:x", ""])

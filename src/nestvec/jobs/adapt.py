@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from nestvec.choose.judge import Verdict, judge
 from nestvec.choose.methods import Method
 from nestvec.choose.relevance import QueryTask, agreement
 from nestvec.errors import UserError
-from nestvec.jobs.adapt_inputs import Inputs, check_adapt, read_inputs
+from nestvec.jobs.adapt_inputs import Inputs, check_adapt
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.settings import AdaptOptions, AdaptSettings
 from nestvec.measure.metrics import Relevance
@@ -90,11 +91,11 @@ def adapt_with(
     """As adapt, the options in one record. Raises UserError for what cannot be used."""
     begun = time.monotonic()
     listener = progress or quiet()
-    place = check_adapt(vectors, out, settings)
-    inputs = read_inputs(vectors, settings)
+    place, inputs = check_adapt(vectors, out, settings)
 
     from nestvec.learn.adapters.examples import Examples
     from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
+    from nestvec.learn.adapters.settings import default_widths
     from nestvec.learn.adapters.training import Training
 
     training = Training(
@@ -105,7 +106,7 @@ def adapt_with(
         device=settings.device,
     )
     how = AdapterSettings(
-        widths=_widths(settings, inputs.documents.shape[1]),
+        widths=settings.widths or default_widths(inputs.documents.shape[1]),
         training=training,
         temperature=settings.temperature,
     )
@@ -136,13 +137,6 @@ def adapt_with(
     return result
 
 
-def _widths(settings: AdaptSettings, dim: int) -> tuple[int, ...]:
-    """The widths asked for, else sixteenths to halves of the vectors' own."""
-    if settings.widths is not None:
-        return settings.widths
-    return tuple(w for w in (16, 32, 64, 128, 256, 512, 1024, 2048) if w < dim)
-
-
 def _methods(adapter: Adapter) -> list[Method]:
     kinds = (leading, random, variance, pca, svd)
     found: list[Method] = [FloatAxes(n, k) for n, k in zip(BASELINES, kinds, strict=True)]
@@ -171,21 +165,22 @@ def _task(
 
 def _write(place: Path, result: AdaptResult, model: str | None) -> None:
     """The folder, whole or not at all; the checkpoints beside it go."""
-    import shutil
-
-    from nestvec.learn.adapters.export import export_model
-
     partial = place.with_name(f".{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    if result.written is not None:
-        result.adapter.save(partial / ADAPTER_FILE)
-        if model is not None:
-            export_model(result.adapter, model, None, partial / MODEL_FOLDER)
-    record = result.to_json()
-    record["grid"] = result.evidence.to_config()
-    (partial / VERDICT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.rename(place)
+    try:
+        if result.written is not None:
+            result.adapter.save(partial / ADAPTER_FILE)
+            if model is not None:
+                from nestvec.learn.adapters.export import export_model
+
+                export_model(result.adapter, model, None, partial / MODEL_FOLDER)
+        record = result.to_json()
+        record["grid"] = result.evidence.to_config()
+        (partial / VERDICT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(place.with_name(place.name + ".work"), ignore_errors=True)
 
 

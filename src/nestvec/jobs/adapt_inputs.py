@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.data.model_files import find_model
+from nestvec.data.model_nesting import read_width
 from nestvec.data.qrels import read_qrels
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_free
@@ -39,8 +40,11 @@ class Inputs:
 
 def check_adapt(
     vectors: str | os.PathLike[str], out: str | os.PathLike[str], settings: AdaptSettings
-) -> Path:
-    """The folder to write; raises UserError for what can be told before torch is loaded."""
+) -> tuple[Path, Inputs]:
+    """The folder to write, and what was read; imports no torch.
+
+    Raises UserError for places, files and options that cannot be used.
+    """
     place = Path(out)
     check_free(place)
     if settings.method not in ADAPTERS:
@@ -55,10 +59,21 @@ def check_adapt(
         raise UserError(
             f"queries are of use with pairs alone; got {settings.queries}. Give --pairs, too."
         )
-    read_inputs(vectors, settings)
+    inputs = read_inputs(vectors, settings)
     if settings.model is not None:
-        find_model(settings.model)
-    return place
+        _check_model(settings.model, inputs.documents.shape[1])
+    return place, inputs
+
+
+def _check_model(name: str, dim: int) -> None:
+    """Raise UserError where the encoder is not to be had, or gives other vectors than these."""
+    files = find_model(name)
+    width = None if files.downloads else read_width(Path(files.location))
+    if width not in (None, dim):
+        raise UserError(
+            f"an adapter goes behind the model whose vectors it is trained on; got vectors of "
+            f"{dim} dimensions and {name}, of {width}. Name that model."
+        )
 
 
 def read_inputs(vectors: str | os.PathLike[str], settings: AdaptSettings) -> Inputs:

@@ -54,7 +54,7 @@ def train_adapter(
     """
     from nestvec.learn.adapters.examples import Examples
     from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
-    from nestvec.learn.adapters.training import Training
+    from nestvec.learn.adapters.settings import Training, default_widths
 
     if material.similarity != "cosine":
         raise UserError(
@@ -68,7 +68,7 @@ def train_adapter(
     batch = int(min(LARGEST_BATCH, max(64, count // 8)))
     epochs = max(EPOCHS, -(-_FEWEST_STEPS // max(1, count // batch)))
     how = AdapterSettings(
-        widths=tuple(w for w in (16, 32, 64, 128, 256, 512, 1024) if w < dim),
+        widths=default_widths(dim),
         training=Training(
             batch=batch, rate=2e-3, epochs=epochs, patience=_PATIENCE, seed=settings.seed
         ),

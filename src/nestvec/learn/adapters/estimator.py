@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nestvec.errors import MissingExtra, UserError
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
-from nestvec.learn.adapters.settings import Training
+from nestvec.learn.adapters.settings import Training, default_widths
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -78,9 +78,7 @@ class VectorAdapter(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         rated = None if grades is None else np.asarray(grades, np.float32)
         examples = Examples(X, y, rows, rated)
         dim = examples.dim
-        widths = self.widths
-        if widths is None:
-            widths = [2**n for n in range(4, 16) if 2**n < dim]
+        widths = default_widths(dim) if self.widths is None else self.widths
         settings = AdapterSettings(
             widths=tuple(widths),
             training=Training(

@@ -37,7 +37,6 @@ from nestvec.learn.adapters.objectives import (
 from nestvec.learn.adapters.settings import AdapterSettings as AdapterSettings
 from nestvec.learn.adapters.settings import Parts as Parts
 from nestvec.learn.adapters.settings import check_device
-from nestvec.learn.adapters.settings import scaled as scaled
 from nestvec.learn.adapters.spectrum import principal_axes, spectral_weights
 from nestvec.learn.adapters.training import History, Watch, train
 from nestvec.nesting import Nesting

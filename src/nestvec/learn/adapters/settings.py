@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
@@ -109,9 +108,9 @@ class AdapterSettings:
         return Nesting(tuple(sorted({*self.widths, dim})))
 
 
-def scaled(settings: AdapterSettings, **training: Any) -> AdapterSettings:
-    """The settings with other values of their training."""
-    return replace(settings, training=replace(settings.training, **training))
+def default_widths(dim: int) -> tuple[int, ...]:
+    """Powers of two from 16 up to below dim."""
+    return tuple(2**n for n in range(4, dim.bit_length()) if 2**n < dim)
 
 
 def check_device(name: str) -> None:
