@@ -60,7 +60,7 @@ def test_default_widths_are_powers_of_two_below_the_vectors_own():
 
 def test_a_training_without_a_batch_is_refused():
     with pytest.raises(UserError, match="batch must be at least 1"):
-        replace(AdapterSettings().training, batch=0)
+        Training(batch=0)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "cpu:x", ""])
