@@ -7,9 +7,11 @@ dimensions; and the nested code over some of them at 4 to 64 bytes. Trained with
 titles alone, and with neither. DATA has acl_abstracts, scifact, wikiqa and quora_dup in the BEIR
 layout (ACL Anthology, allenai/scifact, WikiQA, Quora duplicates). Of each method the learning rate
 is chosen, of three, by its own held-out score: test queries are asked once. Nothing is trained on a
-document that a test query asks for, except on scifact, where both kinds are told apart. By
-default 8,000 training pairs and one seed; FULL=1 takes all pairs and three seeds. What was measured
-is kept in --work, and a rerun adds what is missing.
+document that a test query asks for, except on scifact, where both kinds are told apart. On
+acl_abstracts with labels also: three seeds of the headline rows, gradients, selections, memories of
+several sizes, and how few labels will do (see smec_analysis). By default 8,000 training pairs,
+training that sees 10,000 documents, and one seed; FULL=1 takes all pairs and documents and three
+seeds. What was measured is kept in --work, and a rerun adds what is missing.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.bytes import load_set
+from studies.smec_analysis import (
+    BASELINES,
+    COUNTS,
+    achievements,
+    baselines,
+    few_labels,
+    gradients,
+    memories,
+    norms,
+    passes_to_near_end,
+)
 from studies.smec_report import ORDER, PARTS, as_markdown, pictures
 from studies.trained import command_of, machine, parser_of
 
 from nestvec.adapters.adapter import Adapter
-from nestvec.choose import axes as kinds
 from nestvec.choose.adapted import AdaptedFloat, AdaptedMethod
-from nestvec.choose.baselines import FloatAxes
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.judge import judge
@@ -51,7 +62,6 @@ from nestvec.measure.intervals import paired_difference
 SUPERVISION = ("labels", "titles", "none")
 SETS = ("acl_abstracts", "scifact", "wikiqa", "quora_dup")
 WIDTHS = (16, 32, 64, 96, 128, 192, 256, 384)
-BASELINES = ("prefix-float", "random-float", "variance-float", "pca-float", "svd-float")
 RATES = (5e-4, 2e-3, 8e-3)
 # SMEC's parts, added one at a time: the plain map, stage after stage, selection, memory.
 ABLATION = {
@@ -60,7 +70,11 @@ ABLATION = {
     "smec: SMRL, ADS": Parts(True, True, False),
     "smec": Parts(),
 }
-SPEC, CODEC_ROWS = "32xcb", 40_000
+SPEC, CODEC_ROWS = "64xcb", 20_000
+# Where seeds are told apart and behaviour is looked into.
+HEADLINE = ("acl_abstracts", "labels")
+HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
+SEEDS = (0, 1, 2)
 # Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
 CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
 
@@ -71,21 +85,29 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--supervision", nargs="+", default=list(SUPERVISION))
     parser.add_argument("--pairs", type=int, default=8_000)
+    parser.add_argument("--documents", type=int, default=10_000, help="that training sees")
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--codes", nargs="*", default=["acl_abstracts"], help="sets coded, too")
     options = parser.parse_args()
     full = os.environ.get("FULL") == "1"
     found = []
+    if full:
+        options.pairs = options.documents = None
     for name in options.sets:
         for supervision in options.supervision:
-            for seed in (0, 1, 2) if full else (options.seed,):
-                cell = measured(name, supervision, seed, options, None if full else options.pairs)
+            for seed in SEEDS if full else (options.seed,):
+                cell = measured(name, supervision, seed, options)
                 if cell is not None:
                     found.append(cell)
+    looked_into = None
+    if HEADLINE[0] in options.sets and HEADLINE[1] in options.supervision:
+        cell = next(c for c in found if (c["set"], c["supervision"]) == HEADLINE)
+        looked_into = looked_into_of(options, cell["facts"])
     result = {
         "command": command_of(
             "smec",
-            pairs=options.pairs,
+            pairs=options.pairs or "all",
+            documents=options.documents or "all",
             sets=options.sets,
             supervision=options.supervision,
             codes=options.codes or ["none"],
@@ -93,6 +115,7 @@ def main() -> None:
         "machine": machine(),
         "widths": WIDTHS,
         "cells": found,
+        "looked_into": looked_into,
         "not_run": [
             f"{name}, {supervision}"
             for name in SETS
@@ -110,27 +133,19 @@ def main() -> None:
 
 
 def measured(
-    name: str, supervision: str, seed: int, options: argparse.Namespace, most: int | None
+    name: str, supervision: str, seed: int, options: argparse.Namespace
 ) -> dict[str, Any] | None:
     """One set under one supervision; None where it has none of that kind."""
-    place = options.work / f"{name}-{supervision}-{most or 'all'}-{seed}.json"
+    place = _place(options, name, supervision, seed)
     if place.exists():
-        found: dict[str, Any] = json.loads(place.read_text())
-        return found
+        return _read(place)
     work = options.work / name
     documents, task, _ = load_set(options.data / name, "test", work)
-    examples = examples_of(options.data / name, documents, task, supervision, most, seed, work)
+    examples = examples_of(options, name, documents, task, supervision, seed)
     if examples is None:
         return None
     begun = time.perf_counter()
-    methods: list[Method] = [
-        FloatAxes(n, k)
-        for n, k in zip(
-            BASELINES,
-            (kinds.leading, kinds.random, kinds.variance, kinds.pca, kinds.svd),
-            strict=True,
-        )
-    ]
+    methods = baselines()
     facts: dict[str, Any] = {}
     adapters = {}
     for label, method, settings in _arms(examples.labelled, name in options.codes, options.methods):
@@ -152,15 +167,20 @@ def measured(
         "supervision": supervision,
         "seed": seed,
         "pairs": 0 if examples.pairs is None else len(examples.pairs),
+        "trained_documents": len(examples.documents),
         "queries": len(task.ids),
         "documents": len(documents),
         "facts": facts,
-        "grid": evidence.to_config(),
+        "grid": slim(evidence),
         "verdicts": {
-            label: judge(evidence, label, BASELINES, seed=seed).to_config() for label in adapters
+            label: judge(evidence, label, list(BASELINES), seed=seed).to_config()
+            for label in adapters
         },
         "differences": differences(evidence, list(adapters), seed),
         "codes": codes(documents, task, adapters, seed) if name in options.codes else None,
+        "seeds": _seeds(documents, task, examples, facts, evidence, seed)
+        if (name, supervision) == HEADLINE
+        else None,
         "seconds": round(time.perf_counter() - begun),
     }
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -168,12 +188,109 @@ def measured(
     return record
 
 
+def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any]:
+    """How adapters behave on the headline set (see smec_analysis)."""
+    name, supervision = HEADLINE
+    place = _place(options, name, f"{supervision}-looked-into", options.seed)
+    if place.exists():
+        return _read(place)
+    begun = time.perf_counter()
+    seed, work = options.seed, options.work / name
+    documents, task, _ = load_set(options.data / name, "test", work)
+    _, dev, _ = load_set(options.data / name, "dev", work)
+    examples = examples_of(options, name, documents, task, supervision, seed)
+    assert examples is not None
+    how = _how(examples, facts["smec"]["rate"], AdapterSettings(), seed)
+    selected = replace(how, parts=Parts(remembering=False))
+    rates = {label: each["rate"] for label, each in facts.items()}
+    record = {
+        "gradients": gradients(examples, how),
+        "norms": norms(examples, WIDTHS, how.scale),
+        "achievements": achievements(fit_adapter("smec", examples, selected), examples, seed),
+        "memories": memories(documents, task, examples, how, WIDTHS),
+        "few_labels": few_labels(
+            documents, dev, task, examples, WIDTHS, rates, (*COUNTS, len(examples.pairs)), seed
+        )
+        if examples.pairs is not None
+        else [],
+        "seconds": round(time.perf_counter() - begun),
+    }
+    place.write_text(json.dumps(record))
+    return record
+
+
+def _place(options: argparse.Namespace, name: str, kind: str, seed: int) -> Path:
+    sizes = f"{options.pairs or 'all'}-{options.documents or 'all'}"
+    place: Path = options.work / f"{name}-{kind}-{sizes}-{seed}.json"
+    return place
+
+
+def _read(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(place.read_text())
+    return found
+
+
+def slim(evidence: Evidence) -> dict[str, Any]:
+    """What tables and pictures show of a grid."""
+    kept = ("method", "dims", "bytes", "value", "low", "high")
+
+    def cells(some: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{key: cell[key] for key in kept} for cell in some]
+
+    whole = evidence.to_config()
+    return {
+        "full": whole["full"],
+        "cells": cells(whole["cells"]),
+        "parts": [{**part, "cells": cells(part["cells"])} for part in whole["parts"]],
+    }
+
+
+def _seeds(
+    documents: NDArray[Any],
+    task: QueryTask,
+    examples: Examples,
+    facts: dict[str, Any],
+    first: Evidence,
+    seed: int,
+) -> dict[str, list[list[float]]]:
+    """{method: values at every width, a list a seed} of the headline rows, the first seed's first.
+
+    The others train at the first's rate.
+    """
+    found = {
+        label: [[c.value for c in first.cells if c.method == label]]
+        for label in HEADLINE_ROWS
+        if label in facts
+    }
+    for other in SEEDS:
+        if other == seed:
+            continue
+        methods = [
+            AdaptedFloat(
+                label,
+                fit_adapter(
+                    label,
+                    examples,
+                    _how(examples, facts[label]["rate"], AdapterSettings(), other, label),
+                ),
+                WIDTHS,
+            )
+            for label in found
+        ]
+        evidence = evaluate_grid(documents, task, methods, seed=other)
+        for label, values in found.items():
+            values.append([c.value for c in evidence.cells if c.method == label])
+    return found
+
+
 def _arms(
     labelled: bool, coded: bool, only: list[str] | None
 ) -> list[tuple[str, str, AdapterSettings]]:
     """(label, method, what differs from the settings of all) of everything to train."""
     same, turned = AdapterSettings(), AdapterSettings(start="svd")
-    plain = [(n, n, same) for n in METHODS if n != "smec" and (coded or n != "coded")]
+    # What needs no labels at all is shown where there are none.
+    left = {"smec", *(() if coded else ("coded",)), *(("spectemp",) if labelled else ())}
+    plain = [(n, n, same) for n in METHODS if n not in left]
     smec = [(label, "smec", AdapterSettings(parts=parts)) for label, parts in ABLATION.items()]
     arms = [*plain, *smec, *((f"{n} from SVD", n, turned) for n in ("mrl", "smec"))]
     arms = [arm for arm in arms if labelled or METHODS[arm[1]].labels != "needed"]
@@ -184,16 +301,10 @@ def tuned(
     method: str, settings: AdapterSettings, examples: Examples, seed: int, rates: Sequence[float]
 ) -> tuple[Adapter, dict[str, Any]]:
     """The adapter of the learning rate with the best held-out score, and how it was found."""
-    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
-    batch = int(min(1_024 if method in CONTRASTIVE else 256, max(64, count // 8)))
     found = []
     begun = time.perf_counter()
     for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
-        # Few pairs make few steps a pass, and tens of thousands of documents many.
-        epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
-        training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
-        how = replace(settings, widths=WIDTHS[:-1], training=training, temperature=0.03)
-        adapter = fit_adapter(method, examples, how)
+        adapter = fit_adapter(method, examples, _how(examples, rate, settings, seed, method))
         scores = [max(history["scores"]) for history in adapter.facts["histories"]]
         found.append((float(np.mean(scores)) if scores else 0.0, rate, adapter))
     score, rate, adapter = max(found, key=lambda each: each[0])
@@ -203,7 +314,23 @@ def tuned(
         "tried": {str(r): round(s, 4) for s, r, _ in found},
         "seconds": round(time.perf_counter() - begun, 1),
         "adapter_bytes": adapter.size_bytes(),
+        "near_end": passes_to_near_end(adapter.facts),
+        "history": [
+            [(round(e, 2), round(s, 4)) for e, s in zip(h["epochs"], h["scores"], strict=True)]
+            for h in adapter.facts["histories"]
+        ],
     }
+
+
+def _how(
+    examples: Examples, rate: float, settings: AdapterSettings, seed: int, method: str = "smec"
+) -> AdapterSettings:
+    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
+    batch = int(min(1_024 if method in CONTRASTIVE else 256, max(64, count // 8)))
+    # Few pairs make few steps a pass, and tens of thousands of documents many.
+    epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
+    training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
+    return replace(settings, widths=WIDTHS[:-1], training=training, temperature=0.03)
 
 
 def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[str, Any]]:
@@ -243,21 +370,48 @@ def codes(
         for label in ("linear", "coded")
         if label in adapters
     ]
-    return evaluate_grid(documents, task, methods, seed=seed, fit_rows=CODEC_ROWS).to_config()
+    return slim(evaluate_grid(documents, task, methods, seed=seed, fit_rows=CODEC_ROWS))
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Pairs and documents that training sees at most, None for all, and the seed of the draw."""
+
+    pairs: int | None
+    documents: int | None
+    seed: int
+
+    def drawn(
+        self, documents: NDArray[Any], queries: NDArray[Any], pairs: NDArray[np.int64]
+    ) -> Examples:
+        """Labelled examples within the limits: the pairs' documents, and others beside them."""
+        rng = np.random.default_rng(self.seed)
+        if self.pairs is not None and len(pairs) > self.pairs:
+            pairs = pairs[np.sort(rng.permutation(len(pairs))[: self.pairs])]
+        queries = np.asarray(queries, np.float32)
+        if self.documents is None or len(documents) <= self.documents:
+            return Examples(documents, queries, pairs)
+        own = np.unique(pairs[:, 1])
+        others = rng.permutation(np.setdiff1d(np.arange(len(documents)), own))
+        rows = np.union1d(own, others[: max(0, self.documents - len(own))])
+        placed = np.stack([pairs[:, 0], np.searchsorted(rows, pairs[:, 1])], axis=1)
+        return Examples(np.asarray(documents[rows], np.float32), queries, placed)
 
 
 def examples_of(
-    folder: Path,
+    options: argparse.Namespace,
+    name: str,
     documents: NDArray[Any],
     task: QueryTask,
     supervision: str,
-    most: int | None,
     seed: int,
-    work: Path,
 ) -> Examples | None:
     """What to train on; None where the set has no such supervision."""
+    folder, work = options.data / name, options.work / name
+    limits = _Limits(options.pairs, options.documents, seed)
     if supervision == "none":
         free = np.setdiff1d(np.arange(len(documents)), task.relevance.rows)
+        free = np.sort(np.random.default_rng(seed).permutation(free)[: limits.documents])
         return Examples(np.asarray(documents[free], np.float32))
     asked = np.zeros(len(documents), bool)
     asked[task.relevance.rows] = True
@@ -280,7 +434,7 @@ def examples_of(
         groups = [bearers[i] for i in alone]
         vectors = _encoded(texts, work / "titles.npy")
         pairs = [(q, row) for q, group in enumerate(groups) for row in group]
-        return _drawn(documents, vectors, np.array(pairs, np.int64), most, seed)
+        return limits.drawn(documents, vectors, np.array(pairs, np.int64))
     else:
         _, trained, _ = load_set(folder, "train", work)
         pairs_of = np.stack([trained.relevance.query_of, trained.relevance.rows], axis=1)
@@ -288,19 +442,7 @@ def examples_of(
         return Examples(documents, trained.vectors, pairs_of, grades)
     vectors = _encoded(texts, work / "train_titles.npy")
     own = np.stack([np.arange(len(rows)), rows], axis=1)
-    return _drawn(documents, vectors, own, most, seed)
-
-
-def _drawn(
-    documents: NDArray[Any],
-    queries: NDArray[Any],
-    pairs: NDArray[np.int64],
-    most: int | None,
-    seed: int,
-) -> Examples:
-    if most is not None and len(pairs) > most:
-        pairs = pairs[np.sort(np.random.default_rng(seed).permutation(len(pairs))[:most])]
-    return Examples(documents, np.asarray(queries, np.float32), pairs)
+    return limits.drawn(documents, vectors, own)
 
 
 def _encoded(texts: list[str], place: Path) -> NDArray[Any]:

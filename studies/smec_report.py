@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from statistics import mean, stdev
 from typing import Any
 
 from studies.pictures import lines
+from studies.smec_behaviour import behaviour, learning_curve, quality_by_epoch
 
 SHOWN = (
     "smec", "smec from SVD", "matryoshka", "search", "mrl", "mrl from SVD", "linear", "coded",
@@ -26,6 +28,8 @@ def as_markdown(result: dict[str, Any]) -> str:
     ]
     for cell in result["cells"]:
         out += _section(cell, result["widths"])
+    if result["looked_into"] is not None:
+        out += behaviour(result["looked_into"])
     if result["not_run"]:
         out.append(f"Not run: {'; '.join(result['not_run'])}.\n")
     if result["not_coded"]:
@@ -55,6 +59,8 @@ def _section(cell: dict[str, Any], widths: list[int]) -> list[str]:
         out.append(f"| {name} | {row} | {word} |")
     out += ["", *_order(cell, widths), *_parts(cell, widths), *_seen(grid, widths)]
     out += _codes(cell)
+    out += _seeds(cell, widths)
+    out += _near_end(cell)
     return out
 
 
@@ -135,6 +141,33 @@ def _codes(cell: dict[str, Any]) -> list[str]:
     return [*out, ""]
 
 
+def _seeds(cell: dict[str, Any], widths: list[int]) -> list[str]:
+    """The headline rows over seeds: mean and standard deviation."""
+    if not cell["seeds"]:
+        return []
+    count = len(next(iter(cell["seeds"].values())))
+    out = [
+        f"| mean of {count} seeds (standard deviation) | " + " | ".join(map(str, widths)) + " |",
+        "|---|" + "---|" * len(widths),
+    ]
+    for name, values in cell["seeds"].items():
+        columns = list(zip(*values, strict=True))
+        row = " | ".join(f"{mean(c):.3f} ({stdev(c):.3f})" for c in columns)
+        out.append(f"| {name} | {row} |")
+    return [*out, ""]
+
+
+def _near_end(cell: dict[str, Any]) -> list[str]:
+    """Passes until the held-out score is within half a percent of its best, stage by stage."""
+    said = [
+        f"{name} {' '.join(f'{passes:g}' for passes in facts['near_end'])} "
+        f"({facts['seconds']:.0f} s for {len(facts['tried'])} rates)"
+        for name, facts in cell["facts"].items()
+        if facts["near_end"]
+    ]
+    return [f"Passes until within half a percent of the best held-out score: {'; '.join(said)}.\n"]
+
+
 def pictures(result: dict[str, Any]) -> dict[str, str]:
     """{file: SVG} one a set and supervision."""
     found = {}
@@ -147,4 +180,8 @@ def pictures(result: dict[str, Any]) -> dict[str, str]:
         title = f"{cell['set']}, {cell['supervision']}: nDCG@10 by dimensions"
         name = f"smec-{cell['set']}-{cell['supervision']}.svg"
         found[name] = lines(title, drawn, x_name="dimensions", y_name="nDCG@10")
+        if cell["seeds"]:
+            found["smec-epochs.svg"] = quality_by_epoch(cell)
+    if result["looked_into"] is not None:
+        found["smec-few-labels.svg"] = learning_curve(result["looked_into"])
     return found

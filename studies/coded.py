@@ -1,0 +1,220 @@
+"""Bytes spent on what retrieval needs: make study NAME=coded DATA=folder.
+
+The nested code over untouched vectors, over a linear map of them, and over a map that was trained
+on through the code, beside the trial that all this began with (a linear map, then residual
+codebooks, neither knowing of the other). Papers' titles find their abstracts (acl_abstracts, from
+the ACL Anthology, in the BEIR layout, with all-MiniLM-L6-v2 vectors): trained on titles of 2022 and
+earlier, tested on titles of 2024. Codebooks are fitted on 40,000 abstracts without those that
+queries ask for. These are thus coded less closely than most of those they are ranked among, which
+costs every code some points, so values among abstracts that no codebook was fitted on are told
+beside. What was measured is kept in --work, and a rerun adds what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from studies.bytes import load_set
+from studies.coded_report import as_markdown, picture
+from studies.smec import examples_of
+from studies.trained import command_of, machine, parser_of
+
+from nestvec.adapters.adapter import Adapter
+from nestvec.bridge.faiss import Residual
+from nestvec.choose.adapted import AdaptedFloat
+from nestvec.choose.decoded import cut_decodes
+from nestvec.choose.grid import evaluate_grid, size_values
+from nestvec.choose.methods import Rows
+from nestvec.choose.relevance import QueryTask, fitting_rows
+from nestvec.codec.nested import Codec
+from nestvec.learn.adapters.coded import Coding
+from nestvec.learn.adapters.examples import Examples
+from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
+from nestvec.learn.adapters.training import Training
+from nestvec.measure.intervals import Interval, bootstrap_means, paired_difference
+from nestvec.progress import quiet
+from nestvec.vectors import normalize
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+SET = "acl_abstracts"
+WIDTHS = (16, 32, 64, 96, 128, 192, 256, 384)
+BYTES = (4, 8, 12, 14, 16, 20, 24, 32)
+FIT_ROWS = 40_000
+# The first trial's recipe, in which the map knows nothing of the code.
+TRIAL = AdapterSettings(
+    widths=WIDTHS[:-1], training=Training(batch=512, rate=1e-3, epochs=8), temperature=0.05
+)
+OURS = AdapterSettings(
+    widths=(16, 32, 64, 128),
+    training=Training(batch=4_096, rate=4e-3, epochs=25, patience=5),
+    temperature=0.03,
+)
+ADAPTERS = {
+    "trial": ("linear", TRIAL),
+    "linear": ("linear", OURS),
+    "coded": ("coded", OURS),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Documents as their codes decode at every cut, at length 1; queries through the same map."""
+
+    decode: Callable[[U8], Iterator[F32]]
+    codes: U8
+    map: Callable[[F32], F32]
+
+    def map_queries(self, queries: F32) -> list[F32]:
+        """The same at every cut."""
+        return [self.map(queries)] * len(BYTES)
+
+    def views(self, rows: Rows) -> Iterator[F32]:
+        """(m, w) at each cut."""
+        return (normalize(found) for found in self.decode(self.codes[rows]))
+
+
+def main() -> None:
+    """Train, code, measure, and write coded.json, coded.md and coded.svg."""
+    parser = parser_of("coded", __doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the codebooks")
+    parser.add_argument("--split", default="test")
+    parser.set_defaults(pairs=None, documents=None)
+    options = parser.parse_args()
+    if os.environ.get("FULL") == "1":
+        options.seeds = [0, 1, 2]
+    work = options.work / SET
+    documents, task, _ = load_set(options.data / SET, options.split, work)
+    examples = examples_of(options, SET, documents, task, "labels", options.seed)
+    assert examples is not None
+    assert examples.pairs is not None
+    adapters = {name: trained(name, examples, options) for name in ADAPTERS}
+    floats = evaluate_grid(
+        documents, task, [AdaptedFloat(name, each, WIDTHS) for name, each in adapters.items()]
+    )
+    values: dict[str, list[NDArray[np.float64]]] = {}
+    fair: dict[str, list[NDArray[np.float64]]] = {}
+    for seed in options.seeds:
+        for name in ("untouched", *adapters):
+            kept = options.work / f"{name}-{options.split}-{seed}.npz"
+            if not kept.exists():
+                begun = time.perf_counter()
+                found = coded(name, adapters.get(name), documents, task, seed)
+                np.savez(kept, values=found[0], fair=found[1])
+                print(name, seed, np.round(found[0].mean(axis=1), 4).tolist(), flush=True)
+                print(f"{time.perf_counter() - begun:.0f} s", flush=True)
+            stored = np.load(kept)
+            values.setdefault(name, []).append(stored["values"])
+            fair.setdefault(name, []).append(stored["fair"])
+    means = {name: np.mean(each, axis=0) for name, each in values.items()}
+    result = {
+        "command": command_of("coded", seeds=options.seeds, split=options.split),
+        "machine": machine(),
+        "split": options.split,
+        "seeds": options.seeds,
+        "pairs": len(examples.pairs),
+        "documents": len(documents),
+        "queries": len(task.ids),
+        "fit_rows": FIT_ROWS,
+        "full": asdict(floats.full),
+        "widths": WIDTHS,
+        "bytes": BYTES,
+        "floats": {
+            name: [asdict(Interval(c.value, c.low, c.high, len(task.ids))) for c in cells]
+            for name in adapters
+            for cells in [[c for c in floats.cells if c.method == name]]
+        },
+        "codes": {
+            name: [asdict(each) for each in bootstrap_means(table.T)]
+            for name, table in means.items()
+        },
+        "seeds_apart": {
+            name: [table.mean(axis=1).round(4).tolist() for table in each]
+            for name, each in values.items()
+        },
+        "fair": {
+            name: np.mean(each, axis=0).mean(axis=1).round(4).tolist()
+            for name, each in fair.items()
+        },
+        "over_trial": {
+            name: [
+                asdict(paired_difference(a, b)) for a, b in zip(table, means["trial"], strict=True)
+            ]
+            for name, table in means.items()
+            if name != "trial"
+        },
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "coded.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "coded.md").write_text(as_markdown(result))
+    (options.out / "coded.svg").write_text(picture(result))
+    print(as_markdown(result))
+
+
+def trained(name: str, examples: Examples, options: argparse.Namespace) -> Adapter:
+    """The adapter of that name, from --work where it is."""
+    method, settings = ADAPTERS[name]
+    place = options.work / f"{name}-{options.seed}.safetensors"
+    if not place.exists():
+        begun = time.perf_counter()
+        training = replace(settings.training, seed=options.seed)
+        adapter = fit_adapter(method, examples, replace(settings, training=training))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        adapter.save(place)
+        print(f"trained {name}: {time.perf_counter() - begun:.0f} s", flush=True)
+    return Adapter.load(place)
+
+
+def coded(
+    name: str, adapter: Adapter | None, documents: NDArray[Any], task: QueryTask, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values (bytes, q) among all documents, and among those that no codebook was fitted on."""
+    rows = fitting_rows(task, len(documents), seed, FIT_ROWS).rows
+    width = Coding().width if name == "coded" else None
+
+    def mapped(vectors: NDArray[Any]) -> F32:
+        if adapter is None:
+            return normalize(np.asarray(vectors, np.float32))
+        return adapter.transform(vectors, width)
+
+    sample = mapped(documents[rows])
+    encode, decode = (of_trial if name == "trial" else of_ours)(sample, seed)
+    encoded = Decoded(decode, encode(mapped(documents)), mapped)
+    others = np.setdiff1d(np.arange(len(documents)), rows)
+    place = np.full(len(documents), -1)
+    place[others] = np.arange(len(others))
+    unfitted = replace(task, relevance=replace(task.relevance, rows=place[task.relevance.rows]))
+    apart = replace(encoded, codes=encoded.codes[others])
+    return (
+        np.array(size_values(encoded, len(BYTES), task, len(documents), quiet())),
+        np.array(size_values(apart, len(BYTES), unfitted, len(others), quiet())),
+    )
+
+
+Coder = tuple[Callable[[F32], U8], Callable[[U8], Iterator[F32]]]
+
+
+def of_ours(sample: F32, seed: int) -> Coder:
+    """The nested code."""
+    codec = Codec(f"{max(BYTES)}xcb", beam=5, seed=seed).fit(sample)
+    return codec.encode, lambda codes: (x for _, x in codec.reconstructions(codes, BYTES))
+
+
+def of_trial(sample: F32, seed: int) -> Coder:
+    """FAISS's residual codebooks at the same beam."""
+    quantizer = Residual(beam=5, bytes=max(BYTES)).fit(sample, "cosine", seed, quiet())
+    books = quantizer.codebooks
+    return quantizer.quantizer.compute_codes, lambda codes: cut_decodes(books, codes, BYTES)
+
+
+if __name__ == "__main__":
+    main()
