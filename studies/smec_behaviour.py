@@ -62,9 +62,9 @@ def _gradients(rows: list[dict[str, Any]]) -> list[str]:
 def _norms(found: dict[str, Any]) -> list[str]:
     rows = found["widths"]
     return [
-        "Norm of L_rank's gradient of each width alone (shared coordinates, untouched vectors) and "
-        f"norm of the prefix; slope of one over the other in logarithms {found['slope']:.2f}, where "
-        "the paper says -2:\n",
+        "Norm of L_rank's gradient of each width alone (shared coordinates, untouched vectors) "
+        "and norm of the prefix; slope of one over the other in logarithms "
+        f"{found['slope']:.2f}, where the paper says -2:\n",
         "| width | " + " | ".join(str(width) for width, _, _ in rows) + " |",
         "|---|" + "---|" * len(rows),
         "| gradient | " + " | ".join(f"{norm:.2e}" for _, norm, _ in rows) + " |",
@@ -81,9 +81,8 @@ def _achievements(rows: list[dict[str, Any]]) -> list[str]:
         "| kept | " + " | ".join(f"{row['width']} of {row['of']}" for row in rows) + " |",
         "|---|" + "---|" * len(rows),
     ]
-    for name in names:
-        out.append(f"| {name} | " + " | ".join(f"{row[name]:.3f}" for row in rows) + " |")
-    return [*out, ""]
+    cells = {name: " | ".join(f"{row[name]:.3f}" for row in rows) for name in names}
+    return [*out, *(f"| {name} | {cells[name]} |" for name in names), ""]
 
 
 def _memories(rows: list[dict[str, Any]]) -> list[str]:
@@ -125,8 +124,8 @@ def _few_labels(rows: list[dict[str, Any]]) -> list[str]:
     ]
     for row in rows:
         values = row["widths"][at]["values"]
-        cells = " | ".join(f"{values[name]:.3f}" for name in names)
-        out.append(f"| {row['pairs']:,} | {cells} |")
+        shown = " | ".join(f"{values[name]:.3f}" for name in names)
+        out.append(f"| {row['pairs']:,} | {shown} |")
     return [*out, ""]
 
 
@@ -151,7 +150,6 @@ def quality_by_epoch(cell: dict[str, Any]) -> str:
     for name in EPOCHS_OF:
         if name in cell["facts"]:
             last = cell["facts"][name]["history"][-1]
-            # a logarithmic axis has no place for the start
-            drawn[name] = {epoch: (s, s, s) for epoch, s in last if epoch > 0}
+            drawn[name] = {epoch: (s, s, s) for epoch, s in last}
     title = f"{cell['set']}, {cell['supervision']}: held-out nDCG@10 by passes"
-    return lines(title, drawn, x_name="passes", y_name="nDCG@10")
+    return lines(title, drawn, x_name="passes", y_name="nDCG@10", log_x=False)
