@@ -4,7 +4,7 @@ SMEC and its parts added one at a time, Matryoshka-Adaptor, Search-Adaptor, the 
 reflections, a projection a width, SpecTemp and a linear map from SVD, against prefix, random
 coordinates, variance order, PCA and SVD of the same all-MiniLM-L6-v2 vectors, at 16 to 384
 dimensions; and the nested code over some of them at 4 to 64 bytes. Trained with labels, with
-titles alone, and with neither. DATA has acl_abstracts, scifact, wikiqa and quora_dup in the BEIR
+titles alone, and with neither: then also with a sentence of a text as a query for it. DATA has acl_abstracts, scifact, wikiqa and quora_dup in the BEIR
 layout (ACL Anthology, allenai/scifact, WikiQA, Quora duplicates). Of each method the learning rate
 is chosen, of three, by its own held-out score: test queries are asked once. Nothing is trained on a
 document that a test query asks for, except on scifact, where both kinds are told apart. On
@@ -53,6 +53,7 @@ from nestvec.choose.relevance import QueryTask, title_queries
 from nestvec.data.encode import encode_texts
 from nestvec.data.encoder import load_encoder
 from nestvec.data.lines import read_lines
+from nestvec.data.sentences import drawn_sentences
 from nestvec.data.source import open_source
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import METHODS, AdapterSettings, Parts, fit_adapter
@@ -71,6 +72,9 @@ ABLATION = {
     "smec": Parts(),
 }
 SPEC, CODEC_ROWS = "64xcb", 20_000
+# With neither labels nor titles a sentence still may ask for the text that it was taken from.
+OF_SENTENCES = ("linear, sentences", "smec, sentences")
+MOST_SENTENCES = 8_000
 # Where seeds are told apart and behaviour is looked into.
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
@@ -148,10 +152,18 @@ def measured(
     methods = baselines()
     facts: dict[str, Any] = {}
     adapters = {}
+    told = None
+    if not examples.labelled:
+        told = examples_of(options, name, documents, task, "sentences", seed)
     for label, method, settings in _arms(examples.labelled, name in options.codes, options.methods):
         # Its first part is the linear map, and its second takes minutes.
         rates = (facts["linear"]["rate"],) if method == "coded" else RATES
-        adapter, facts[label] = tuned(method, settings, examples, seed, rates)
+        learned_from = examples
+        if label in OF_SENTENCES:
+            if told is None:
+                continue
+            learned_from = told
+        adapter, facts[label] = tuned(method, settings, learned_from, seed, rates)
         adapters[label] = adapter
         methods.append(AdaptedFloat(label, adapter, WIDTHS))
         print(name, supervision, label, facts[label], flush=True)
@@ -294,6 +306,8 @@ def _arms(
     smec = [(label, "smec", AdapterSettings(parts=parts)) for label, parts in ABLATION.items()]
     arms = [*plain, *smec, *((f"{n} from SVD", n, turned) for n in ("mrl", "smec"))]
     arms = [arm for arm in arms if labelled or METHODS[arm[1]].labels != "needed"]
+    if not labelled:
+        arms += [(label, label.split(",")[0], same) for label in OF_SENTENCES]
     return [arm for arm in arms if only is None or arm[1] in only]
 
 
@@ -415,6 +429,15 @@ def examples_of(
         return Examples(np.asarray(documents[free], np.float32))
     asked = np.zeros(len(documents), bool)
     asked[task.relevance.rows] = True
+    if supervision == "sentences":
+        source = open_source(folder, qrels="test")
+        own = ("" if asked[i] else row.text for i, row in enumerate(source.rows()))
+        texts, from_rows = drawn_sentences(own, limits.pairs or MOST_SENTENCES, seed)
+        if not texts:
+            return None
+        vectors = _encoded(texts, work / "sentences.npy")
+        pairs_of = np.stack([np.arange(len(texts)), np.array(from_rows)], axis=1)
+        return limits.drawn(documents, vectors, pairs_of)
     if (folder / "train_ids.txt.gz").exists():
         if supervision == "titles":
             return None  # its labels are titles

@@ -11,10 +11,19 @@ from studies.smec_behaviour import behaviour, learning_curve, quality_by_epoch
 
 SHOWN = (
     "smec", "smec from SVD", "matryoshka", "search", "mrl", "mrl from SVD", "linear", "coded",
-    "per-width", "reflections", "spectemp", "svd-float", "pca-float", "variance-float",
+    "linear, sentences", "smec, sentences", "per-width", "reflections", "spectemp", "svd-float", "pca-float", "variance-float",
     "prefix-float", "random-float",
 )  # fmt: skip
-DRAWN = ("linear", "smec", "matryoshka", "search", "mrl", "svd-float", "prefix-float")
+DRAWN = (
+    "linear",
+    "linear, sentences",
+    "smec",
+    "matryoshka",
+    "search",
+    "mrl",
+    "svd-float",
+    "prefix-float",
+)
 PARTS = ("smec: none", "smec: SMRL", "smec: SMRL, ADS", "smec")
 ORDER = ("smec", "matryoshka", "search", "svd-float", "prefix-float")
 

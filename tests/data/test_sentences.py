@@ -39,4 +39,4 @@ def test_no_more_are_drawn_than_asked_for():
     drawn, rows = drawn_sentences([THREE] * 50, 7, seed=1)
     assert len(drawn) == len(rows) == 7
     assert rows == sorted(set(rows))
-    assert len({sentence for sentence in drawn}) > 1
+    assert len(set(drawn)) > 1
