@@ -4,8 +4,9 @@ SMEC and its parts added one at a time, Matryoshka-Adaptor, Search-Adaptor, the 
 reflections, a projection a width, SpecTemp and a linear map from SVD, against prefix, random
 coordinates, variance order, PCA and SVD of the same all-MiniLM-L6-v2 vectors, at 16 to 384
 dimensions; and the nested code over some of them at 4 to 64 bytes. Trained with labels, with
-titles alone, and with neither: then also with a sentence of a text as a query for it. DATA has acl_abstracts, scifact, wikiqa and quora_dup in the BEIR
-layout (ACL Anthology, allenai/scifact, WikiQA, Quora duplicates). Of each method the learning rate
+titles alone, and with neither: then also with a sentence of a text as a query for it. DATA has
+acl_abstracts, scifact, wikiqa and quora_dup in the BEIR layout (ACL Anthology, allenai/scifact,
+WikiQA, Quora duplicates). Of each method the learning rate
 is chosen, of three, by its own held-out score: test queries are asked once. Nothing is trained on a
 document that a test query asks for, except on scifact, where both kinds are told apart. On
 acl_abstracts with labels also: three seeds of the headline rows, gradients, selections, memories of
@@ -431,8 +432,8 @@ def examples_of(
     asked[task.relevance.rows] = True
     if supervision == "sentences":
         source = open_source(folder, qrels="test")
-        own = ("" if asked[i] else row.text for i, row in enumerate(source.rows()))
-        texts, from_rows = drawn_sentences(own, limits.pairs or MOST_SENTENCES, seed)
+        free_texts = ("" if asked[i] else row.text for i, row in enumerate(source.rows()))
+        texts, from_rows = drawn_sentences(free_texts, limits.pairs or MOST_SENTENCES, seed)
         if not texts:
             return None
         vectors = _encoded(texts, work / "sentences.npy")
