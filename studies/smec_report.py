@@ -11,8 +11,8 @@ from studies.smec_behaviour import behaviour, learning_curve, quality_by_epoch
 
 SHOWN = (
     "smec", "smec from SVD", "matryoshka", "search", "mrl", "mrl from SVD", "linear", "coded",
-    "linear, sentences", "smec, sentences", "per-width", "reflections", "spectemp", "svd-float", "pca-float", "variance-float",
-    "prefix-float", "random-float",
+    "linear, sentences", "smec, sentences", "per-width", "reflections", "spectemp", "svd-float",
+    "pca-float", "variance-float", "prefix-float", "random-float",
 )  # fmt: skip
 DRAWN = (
     "linear",
