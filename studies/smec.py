@@ -214,13 +214,13 @@ def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[s
     examples = examples_of(options, name, documents, task, supervision, seed)
     assert examples is not None
     how = _how(examples, facts["smec"]["rate"], AdapterSettings(), seed)
-    selected = replace(how, parts=Parts(remembering=False))
     rates = {label: each["rate"] for label, each in facts.items()}
+    remembered, selected = memories(documents, task, examples, how, WIDTHS)
     record = {
         "gradients": gradients(examples, how),
         "norms": norms(examples, WIDTHS, how.scale),
-        "achievements": achievements(fit_adapter("smec", examples, selected), examples, seed),
-        "memories": memories(documents, task, examples, how, WIDTHS),
+        "achievements": achievements(selected, examples, seed),
+        "memories": remembered,
         "few_labels": few_labels(
             documents, dev, task, examples, WIDTHS, rates, (*COUNTS, len(examples.pairs)), seed
         )

@@ -41,7 +41,7 @@ BASELINES = {
     "svd-float": kinds.svd,
 }
 COUNTS = (50, 200, 1_000, 4_000)
-QUEUES = (500, 1_000, 2_000, 5_000)
+QUEUES = (500, 2_000, 5_000)
 LEARNERS = ("linear", "smec", "matryoshka", "search")
 _LEAST_STEPS = 200
 _IMPORTANT_PAIRS = 2_000
@@ -156,27 +156,28 @@ def memories(
     examples: Examples,
     settings: AdapterSettings,
     widths: tuple[int, ...],
-) -> list[dict[str, Any]]:
-    """SMEC with memories of several sizes: quality at every width, and seconds."""
-    found = []
+) -> tuple[list[dict[str, Any]], Adapter]:
+    """SMEC with memories of several sizes: quality at every width, and seconds.
+
+    Also the adapter without memory, the first of them.
+    """
+    found: list[dict[str, Any]] = []
+    adapters: list[Adapter] = []
     for queue in (0, *QUEUES):
-        parts = Parts(remembering=queue > 0)
         begun = time.perf_counter()
-        how = replace(settings, parts=parts, queue=max(1, queue))
-        adapter = fit_adapter("smec", examples, how)
+        how = replace(settings, parts=Parts(remembering=queue > 0), queue=max(1, queue))
+        adapters.append(fit_adapter("smec", examples, how))
         seconds = time.perf_counter() - begun
-        evidence = evaluate_grid(documents, task, [AdaptedFloat("smec", adapter, widths)])
-        values = {cell.dims: cell.value for cell in evidence.cells}
-        held = [max(history["scores"]) for history in adapter.facts["histories"]]
+        held = [max(history["scores"]) for history in adapters[-1].facts["histories"]]
         found.append(
-            {
-                "queue": queue,
-                "seconds": round(seconds, 1),
-                "held_out": round(float(np.mean(held)), 4),
-                "values": values,
-            }
+            {"queue": queue, "seconds": round(seconds, 1), "held_out": float(np.mean(held))}
         )
-    return found
+    methods = [AdaptedFloat(str(i), each, widths) for i, each in enumerate(adapters)]
+    evidence = evaluate_grid(documents, task, methods)
+    for i, row in enumerate(found):
+        cells = [cell for cell in evidence.cells if cell.method == str(i)]
+        row["values"] = {cell.dims: cell.value for cell in cells}
+    return found, adapters[0]
 
 
 def few_labels(
@@ -197,14 +198,21 @@ def few_labels(
     """
     assert examples.pairs is not None
     order = np.random.default_rng(seed).permutation(len(examples.pairs))
-    found = []
+    names = {count: {name: f"{name} {count}" for name in LEARNERS} for count in counts}
+    methods = baselines()
     for count in counts:
         some = replace(examples, pairs=examples.pairs[np.sort(order[:count])], grades=None)
-        adapters = {name: _of_few(name, some, rates[name], widths, seed) for name in LEARNERS}
-        methods = [AdaptedFloat(name, each, widths) for name, each in adapters.items()]
-        by_judge = evaluate_grid(documents, judged_by, [*baselines(), *methods], seed=seed)
-        tested = evaluate_grid(documents, task, [*baselines(), *methods], seed=seed)
-        verdicts = {name: judge(by_judge, name, list(BASELINES), seed=seed) for name in adapters}
+        for name, label in names[count].items():
+            adapter = _of_few(name, some, rates[name], widths, seed)
+            methods.append(AdaptedFloat(label, adapter, widths))
+    by_judge = evaluate_grid(documents, judged_by, methods, seed=seed)
+    tested = evaluate_grid(documents, task, methods, seed=seed)
+    found = []
+    for count in counts:
+        verdicts = {
+            name: judge(by_judge, label, list(BASELINES), seed=seed)
+            for name, label in names[count].items()
+        }
         passed = [name for name, verdict in verdicts.items() if verdict.used]
         chosen = max(passed, key=lambda name: verdicts[name].mean.value, default=None)
         found.append(
@@ -213,7 +221,7 @@ def few_labels(
                 "used": passed,
                 "chosen": chosen or "baseline",
                 "widths": [
-                    _at_width(by_judge, tested, chosen, width, list(adapters), seed)
+                    _at_width(by_judge, tested, chosen, width, names[count], seed)
                     for width in widths
                 ],
             }
@@ -238,17 +246,18 @@ def _at_width(
     tested: Evidence,
     chosen: str | None,
     width: int,
-    adapters: Sequence[str],
+    labels: dict[str, str],
     seed: int,
 ) -> dict[str, Any]:
     """Values at one width, and the chosen one's paired difference from the best baseline."""
     values, _ = tested.query_values()
     row = {(cell.method, cell.dims): i for i, cell in enumerate(tested.cells)}
     seen = {cell.method: cell.value for cell in by_judge.cells if cell.dims == width}
-    mean = {name: float(values[row[name, width]].mean()) for name in (*BASELINES, *adapters)}
+    shown = {**{name: name for name in BASELINES}, **labels}
+    mean = {name: float(values[row[label, width]].mean()) for name, label in shown.items()}
     best = max(BASELINES, key=lambda name: mean[name])  # on the test's own queries: the hardest
     taken = chosen or max(BASELINES, key=lambda name: seen[name])
-    gap = paired_difference(values[row[taken, width]], values[row[best, width]], seed)
+    gap = paired_difference(values[row[shown[taken], width]], values[row[best, width]], seed)
     return {"width": width, "values": mean, "best": best, "taken": taken, **asdict(gap)}
 
 

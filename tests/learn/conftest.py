@@ -1,9 +1,19 @@
-"""Small random models of several architectures, and files of examples."""
+"""Small random models of several architectures, files of examples, and small trainings."""
 
+import copy
 import json
 import warnings
+from dataclasses import fields, replace
+from itertools import count
 
+import numpy as np
 import pytest
+import torch
+
+from nestvec.learn.adapters import methods, spectrum
+from nestvec.learn.adapters.examples import Examples
+from nestvec.learn.adapters.methods import METHODS, AdapterSettings
+from nestvec.learn.adapters.settings import Training
 
 WORDS = [f"word{i}" for i in range(40)]
 
@@ -12,7 +22,6 @@ def build_model(folder, architecture="bert", layers=3, dims=32, seed=0):
     """A random sentence-transformers model: mean pooling, unit length."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, as they are imported and as they save
-        import torch
         import transformers
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import (
@@ -130,9 +139,6 @@ def planted():
 
     planted(n, dim, agree) has a document each for n queries; agree says where they are alike.
     """
-    import numpy as np
-
-    from nestvec.learn.adapters.examples import Examples
 
     def examples(n=96, dim=12, agree=(7, 2, 10), noise=1.0, seed=0, labelled=True):
         rng = np.random.default_rng(seed)
@@ -152,9 +158,97 @@ def planted():
 @pytest.fixture
 def one_thread():
     """Torch without threads, which gain nothing on small arrays and wait for one another."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def _in_turn(names):
+    # what is trained through the code takes seconds, however small
+    slow = {"coded": pytest.mark.slow}
+    return [pytest.param(name, marks=slow.get(name, ())) for name in names]
+
+
+@pytest.fixture(params=_in_turn(METHODS))
+def each_method(request):
+    """The name of a method, every one in turn."""
+    return request.param
+
+
+@pytest.fixture(params=_in_turn(name for name in METHODS if name != "spectemp"))
+def each_trained_method(request):
+    """The name of a method that takes steps, every one in turn."""
+    return request.param
+
+
+@pytest.fixture
+def given_exponent(monkeypatch):
+    """No seconds for the search of an exponent; test_adapter_spectrum.py has the real one."""
+    monkeypatch.setattr(spectrum, "fit_exponent", lambda rows, moment, seed: -0.125)
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Settings of a short training: quick(epochs=1, queue=9) has others, its training's or its own.
+
+    Widths are 2, 4, 8 and the vectors' own.
+    """
+    of_training = {field.name for field in fields(Training)}
+
+    def settings(**changed):
+        training = {name: changed.pop(name) for name in of_training & changed.keys()}
+        usual = AdapterSettings(
+            widths=(2, 4, 8),
+            training=Training(**{"batch": 16, "rate": 1e-2, "epochs": 3} | training),
+            queue=40,
+            neighbours=3,
+            hidden=6,
+            reflections=4,
+        )
+        return replace(usual, **changed)
+
+    return settings
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The modules that methods trained, in turn, and what they were right after it."""
+    seen = []
+
+    def watched(module, *args, **kwargs):
+        history = real(module, *args, **kwargs)
+        seen.append((module, copy.deepcopy(module.state_dict())))
+        return history
+
+    real = methods.train
+    monkeypatch.setattr(methods, "train", watched)
+    return seen
+
+
+@pytest.fixture(scope="session")
+def rising():
+    """rising() is a score that is better at every check."""
+
+    def score():
+        numbers = count()
+        return lambda apply: float(next(numbers))
+
+    return score
+
+
+@pytest.fixture(scope="session")
+def told():
+    """told(.1, .3) is a score of these values in turn."""
+
+    def score(*values):
+        left = iter(values)
+        return lambda apply: next(left)
+
+    return score
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """weights(module) are its numbers, for == to the last bit."""
+    return lambda module: {name: x.tolist() for name, x in module.state_dict().items()}

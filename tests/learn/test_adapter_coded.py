@@ -1,13 +1,18 @@
 """Training through the code: the straight-through loss by hand, and what a training keeps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from nestvec.codec.nested import Codec
+from nestvec.errors import UserError
+from nestvec.learn.adapters import methods
 from nestvec.learn.adapters.coded import Coding, ThroughCode, decodings, train_through_code
 from nestvec.learn.adapters.examples import Batch, Examples
+from nestvec.learn.adapters.methods import fit_adapter
 from nestvec.learn.adapters.modules import LinearMap
 from nestvec.learn.adapters.objectives import Mapped
 from nestvec.learn.losses.contrastive import info_nce
@@ -54,6 +59,13 @@ def test_the_loss_is_infonce_of_decoded_documents_at_every_cut(rows, codec):
     assert loss.item() == pytest.approx(float(wanted), rel=1e-5)
 
 
+def test_other_answers_are_left_out_of_the_loss(rows, codec):
+    queries, documents = torch.from_numpy(rows[:2]), torch.from_numpy(rows[20:22])
+    batch = Batch(documents, torch.arange(2), queries, torch.ones(2, 2))
+    # each document answers both queries, so that there is none that does not
+    assert ThroughCode(codec, SMALL)(Mapped(documents, queries), batch, lambda x: x).item() == 0
+
+
 def test_the_gradient_goes_straight_through(rows, codec):
     queries = torch.from_numpy(rows[:20])
     documents = torch.from_numpy(rows[20:40].copy()).requires_grad_(True)
@@ -64,18 +76,116 @@ def test_the_gradient_goes_straight_through(rows, codec):
     assert documents.grad[:, 6:].abs().max() == 0  # coordinates that are not coded
 
 
-def test_a_training_keeps_its_best_round(rows):
+@pytest.fixture(scope="module")
+def sides(rows):
     rng = np.random.default_rng(1)
     queries = rows + 0.3 * rng.standard_normal(rows.shape).astype(np.float32)
-    pairs = np.stack([np.arange(300)] * 2, axis=1)
-    fitted, held = Examples(rows, queries, pairs).split(0.2, 0)
+    # some queries have two answers, so that batches differ by what is drawn first
+    pairs = np.array([[i, i] for i in range(300)] + [[i, i + 1] for i in range(0, 200, 3)])
+    return Examples(rows, queries, pairs).split(0.2, 0)
+
+
+def trained(sides, coding, **kwargs):
+    """(the weights, the history) of a training from the identity."""
     module = LinearMap(np.eye(DIM, dtype=np.float32))
-    history = train_through_code(module, fitted, held, Nesting((4, DIM)), SMALL)
+    history = train_through_code(module, *sides, Nesting((4, DIM)), coding, **kwargs)
+    return module.weight.detach().numpy(), history
+
+
+def test_a_training_keeps_its_best_round(sides):
+    weight, history = trained(sides, SMALL)
     assert len(history.scores) == SMALL.rounds + 1
     assert history.losses[0] is None
     assert all(0 <= score <= 1 for score in history.scores)
-    again = LinearMap(np.eye(DIM, dtype=np.float32))
-    train_through_code(again, fitted, held, Nesting((4, DIM)), SMALL)
-    torch.testing.assert_close(module.weight, again.weight)
+    again, _ = trained(sides, SMALL)
+    np.testing.assert_array_equal(weight, again)
     if history.best == 0:
-        torch.testing.assert_close(module.weight.detach(), torch.eye(DIM))
+        np.testing.assert_array_equal(weight, np.eye(DIM))
+
+
+class Interrupted(Exception):
+    """A power cut."""
+
+
+class Counting:
+    """Counts steps, also those of before, and fails after the one it is told."""
+
+    def __init__(self, last=None):
+        self.told, self.last = [], last
+
+    def start(self, what, total):
+        pass
+
+    def advance(self, n):
+        self.told.append(n)
+        if sum(self.told) == self.last:
+            raise Interrupted
+
+    def note(self, sentence):
+        pass
+
+    def finish(self):
+        pass
+
+
+# Four rounds of three steps.
+LONG = replace(SMALL, rounds=4)
+
+
+@pytest.mark.parametrize("after", [2, 6, 8, 12])
+def test_an_interrupted_training_goes_on_as_if_nothing_was(sides, tmp_path, after):
+    wanted, whole = trained(sides, LONG)
+    assert whole.best > 0  # or nothing that was learned would be compared
+    place = tmp_path / "coded.pt"
+    with pytest.raises(Interrupted):
+        trained(sides, LONG, checkpoint=place, progress=Counting(after))
+    counted = Counting()
+    found, history = trained(sides, LONG, checkpoint=place, progress=counted)
+    # a round is written down as the next begins; the rest is done again
+    assert counted.told == [(after - 1) // 3 * 3] + [1] * (12 - (after - 1) // 3 * 3)
+    assert history == whole
+    np.testing.assert_array_equal(found, wanted)
+    assert [each.name for each in tmp_path.iterdir()] == ["coded.pt"]
+
+
+def test_a_finished_training_is_taken_as_it_is(sides, tmp_path, monkeypatch):
+    place = tmp_path / "coded.pt"
+    wanted, whole = trained(sides, SMALL, checkpoint=place)
+
+    def fit(self, vectors):
+        raise AssertionError("nothing is left to be fitted")
+
+    monkeypatch.setattr(Codec, "fit", fit)
+    found, history = trained(sides, SMALL, checkpoint=place)
+    assert history == whole
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_checkpoint_that_is_not_its_own_or_damaged_is_refused(sides, tmp_path):
+    place = tmp_path / "coded.pt"
+    trained(sides, SMALL, checkpoint=place, whose="mine")
+    with pytest.raises(UserError, match=r"coded\.pt is of another method, .*Remove the folder"):
+        trained(sides, SMALL, checkpoint=place, whose="another's")
+    place.write_bytes(place.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"coded\.pt is damaged or of.*Remove the folder"):
+        trained(sides, SMALL, checkpoint=place, whose="mine")
+
+
+def test_the_method_goes_on_in_its_folder(planted, quick, tmp_path, monkeypatch):
+    examples = planted(n=300)
+
+    def fitted(coding, **kwargs):
+        monkeypatch.setattr(methods, "Coding", lambda: coding)
+        adapter = fit_adapter("coded", examples, quick(), **kwargs)
+        return adapter.stages[0].maps[0].weight, adapter.facts["histories"]
+
+    wanted, whole = fitted(LONG)
+    # 3 epochs of 16 steps and a rest go before
+    with pytest.raises(Interrupted):
+        fitted(LONG, folder=tmp_path, progress=Counting(48 + 8))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["coded.pt", "one.pt"]
+    found, histories = fitted(LONG, folder=tmp_path)
+    assert histories == whole
+    np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(UserError, match=r"coded\.pt is of another method, other settings"):
+        fitted(replace(LONG, floats=0.25), folder=tmp_path)

@@ -45,6 +45,12 @@ def drawn(examples, size, count, seed=0):
     return list(islice(batches(examples, size, seed, CPU), count))
 
 
+def nearest(queries):
+    """Which of QUERIES unit rows are."""
+    unit = torch.nn.functional.normalize(torch.from_numpy(QUERIES), dim=1)
+    return (queries @ unit.T).argmax(dim=1).tolist()
+
+
 def test_what_examples_are():
     assert EXAMPLES.dim == 4
     assert EXAMPLES.labelled
@@ -228,12 +234,20 @@ def test_a_digest_is_of_what_is_in_them():
     assert len({each.digest() for each in (EXAMPLES, *others)}) == 8
 
 
-def test_a_batch_by_hand():
+def test_a_batch_by_hand(monkeypatch):
+    class Drawn:
+        def permutation(self, count):
+            return np.array([11, 2, 1, 0, 4, 3, 5, 6, 7, 8, 9, 10])
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Drawn())
     (batch,) = drawn(EXAMPLES, 12, 1)
-    # of each query the first of its documents, of each document the first of its queries
-    assert batch.rows.tolist() == [0, 1, 2, 6, 7, 8, 9, 10]
-    wanted = np.diag([1.0, 3, 4, 8, 9, 10, 11, 12])
+    # query 1 came first with document 1, so query 0 has document 0; of 2's, 3 was drawn first
+    assert batch.rows.tolist() == [0, 1, 3, 6, 7, 8, 9, 10]
+    wanted = np.diag([1.0, 3, 5, 8, 9, 10, 11, 12])
     wanted[0, 1] = 2  # query 0 is answered by document 1 as well
+    others = np.zeros((8, 8), bool)
+    others[0, 1] = True
+    assert batch.other_answers.tolist() == others.tolist()
     assert batch.grades.tolist() == wanted.tolist()
     for mine, rows in ((batch.documents, DOCUMENTS), (batch.queries, QUERIES)):
         picked = rows[batch.rows.tolist()] if rows is DOCUMENTS else rows[:8]
@@ -243,10 +257,8 @@ def test_a_batch_by_hand():
 
 def test_batches_have_distinct_queries_and_documents_and_right_grades():
     graded = {tuple(pair): grade for pair, grade in zip(PAIRS.tolist(), GRADES, strict=True)}
-    unit = torch.nn.functional.normalize(torch.from_numpy(QUERIES), dim=1)
     for batch in drawn(EXAMPLES, 5, 40):
-        rows = batch.rows.tolist()
-        queries = (batch.queries @ unit.T).argmax(dim=1).tolist()
+        rows, queries = batch.rows.tolist(), nearest(batch.queries)
         assert len(set(rows)) == len(rows)
         assert len(set(queries)) == len(queries)
         for i, query in enumerate(queries):
@@ -261,26 +273,41 @@ def test_batches_have_distinct_queries_and_documents_and_right_grades():
     ),
     seed=st.integers(0, 1_000),
 )
-def test_alone_no_other_document_of_a_batch_answers(pairs, seed):
+def test_other_answers_of_a_batch_are_all_known_as_such(pairs, seed):
     examples = Examples(DOCUMENTS, QUERIES, np.array(pairs))
-    for batch in islice(batches(examples, 9, seed, CPU, alone=True), 6):
-        assert torch.equal(batch.grades, torch.eye(len(batch.rows)))
-        assert len(batch.rows) >= 1
+    for batch in drawn(examples, 9, 6, seed):
+        queries, rows = nearest(batch.queries), batch.rows.tolist()
+        wanted = [
+            [i != j and (query, row) in pairs for j, row in enumerate(rows)]
+            for i, query in enumerate(queries)
+        ]
+        if not np.any(wanted):
+            assert batch.other_answers is None
+        else:
+            assert batch.other_answers.tolist() == wanted
+        assert len(rows) >= 1
+        # no pair of the batch could have been added: each has its query or its document there
+        assert len(pairs) > 9 or all(q in queries or row in rows for q, row in pairs)
 
 
-def test_alone_pairs_that_go_together_are_all_drawn():
+def test_pairs_that_share_nothing_are_all_drawn():
     n = 20
     examples = Examples(DOCUMENTS, numbers(n, 4), np.stack([np.arange(n)] * 2, 1))
-    for batch, other in zip(
-        islice(batches(examples, 7, 3, CPU, alone=True), 4), drawn(examples, 7, 4, 3), strict=True
-    ):
-        assert torch.equal(batch.rows, other.rows)
-        assert torch.equal(batch.queries, other.queries)
+    for batch in drawn(examples, 7, 4, 3):
+        assert len(batch.rows) == 7
+        assert batch.other_answers is None
+    (batch,) = drawn(Examples(DOCUMENTS), 7, 1)
+    assert batch.other_answers is None
 
 
-def test_alone_every_pair_is_shown_sometimes():
-    shown = {row for b in islice(batches(EXAMPLES, 6, 0, CPU, alone=True), 60) for row in b.rows}
-    assert {int(row) for row in shown} == set(PAIRS[:, 1].tolist())
+@pytest.mark.parametrize("size", [6, 12])  # of 12 pairs: half, and all in one batch
+def test_every_pair_is_shown_sometimes(size):
+    shown = {
+        (i, int(row))
+        for batch in drawn(EXAMPLES, size, 60)
+        for i, row in zip(nearest(batch.queries), batch.rows, strict=True)
+    }
+    assert shown == {tuple(pair) for pair in PAIRS.tolist()}
 
 
 def test_pairs_without_grades_have_grade_one():

@@ -1,15 +1,21 @@
-"""The held-out score: a plain nDCG@10 and R@10, one query after another."""
+"""What is held out, and its score: a plain nDCG@10 and R@10, one query after another."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from nestvec.learn.adapters import held_out
+from nestvec.errors import UserError
+from nestvec.learn.adapters import held_out, methods
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.held_out import HeldOut
+from nestvec.learn.adapters.methods import HELD_OUT, fit_adapter
 from nestvec.nesting import Nesting
+from nestvec.vectors import normalize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def numbers(*shape, seed=0):
@@ -146,3 +152,71 @@ def test_documents_held_out_ask_all_the_others():
 
 def test_of_two_documents_each_is_the_others_neighbour():
     assert HeldOut(Examples(numbers(2, 6)), Nesting((6,)))(same) == 1
+
+
+def test_the_held_out_pairs_are_not_trained_on(planted, monkeypatch, quick):
+    examples = planted()
+    fitted, held = examples.split(HELD_OUT, 0)
+    shown = []
+
+    def none(module, objective, given, score, training, **kwargs):
+        shown.append(given.pairs)
+        return methods.History([0.0], [None], [0.0])
+
+    monkeypatch.setattr(methods, "train", none)
+    fit_adapter("mrl", examples, quick())
+    np.testing.assert_array_equal(shown[0], fitted.pairs)
+    assert not set(shown[0][:, 1]) & set(held.pairs[:, 1])
+
+
+class Notes:
+    """What is to be known."""
+
+    def __init__(self):
+        self.told = []
+
+    def start(self, what, total):
+        pass
+
+    def advance(self, n):
+        pass
+
+    def note(self, sentence):
+        self.told.append(sentence)
+
+    def finish(self):
+        pass
+
+
+def test_pairs_that_documents_tie_together_are_held_out_by_query(planted, quick):
+    notes, examples = Notes(), planted()
+    tied = replace(examples, pairs=np.array([[i, row] for i in range(60) for row in (i, 95)]))
+    fit_adapter("smec", tied, quick(), progress=notes)
+    (said,) = notes.told  # once, not once a stage
+    assert "whole queries are held out" in said
+    fit_adapter("linear", examples, quick(), progress=notes)
+    assert len(notes.told) == 1
+    one = replace(examples, pairs=np.array([[0, i] for i in range(20)]))
+    with pytest.raises(UserError, match="all 20 pairs are of one"):
+        fit_adapter("linear", one, quick())
+
+
+def test_without_labels_a_tenth_of_the_documents_is_not_trained_on(planted, monkeypatch, quick):
+    shown = []
+
+    def none(module, objective, fitted, score, training, **kwargs):
+        shown.append((fitted, score))
+        return methods.History([0.0], [None], [0.0])
+
+    monkeypatch.setattr(methods, "train", none)
+    examples = planted(labelled=False)
+    fit_adapter("mrl", examples, quick())
+    (fitted, score) = shown[0]
+    assert len(fitted.rows) == 86
+    asked = []
+    score(lambda rows: asked.append(rows.numpy()) or torch.from_numpy(rows.numpy()))
+    documents, queries = asked
+    assert len(documents) == 96
+    trained = normalize(examples.documents[fitted.rows])
+    assert len(queries) == 10
+    assert (queries @ trained.T).max() < 0.9999

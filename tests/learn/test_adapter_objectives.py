@@ -57,13 +57,26 @@ def by_width(loss):
     return loss(2) + 0.5 * loss(5)
 
 
-def test_contrast_is_info_nce_at_every_width():
+def test_contrast_is_info_nce_at_every_width_of_a_query_and_what_does_not_answer_it():
     def loss(width):
         scores = cut(MAPPED.queries, width) @ cut(MAPPED.documents, width).T / 0.1
+        scores[0, 3] = scores[2, 4] = -np.inf
         return -np.diag(log_softmax(scores)).mean()
 
     value = Contrast(NESTING, 0.1)(MAPPED, BATCH, same).item()
     assert value == pytest.approx(by_width(loss), rel=1e-5)
+
+
+def test_a_second_answer_is_no_wrong_one_by_hand():
+    # document 1 answers both: query 0 has no wrong one and loses nothing; query 1 has cosines
+    # 1 with its own and 0 with document 0, and loses log(1 + 1 / e)
+    rows = torch.eye(2).requires_grad_()
+    batch = Batch(torch.eye(2), torch.arange(2), torch.eye(2), torch.tensor([[1.0, 2], [0, 1]]))
+    value = Contrast(Nesting((2,)), 1.0)(Mapped(torch.eye(2), rows), batch, same)
+    assert value.item() == pytest.approx(np.log1p(1 / np.e) / 2, rel=1e-5)
+    value.backward()
+    assert rows.grad[0].abs().max() == 0
+    assert rows.grad[1].abs().max() > 0.1
 
 
 def test_rank_is_the_rank_loss_of_scaled_cosines_at_every_width():

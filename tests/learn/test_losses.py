@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional
 
 from nestvec.errors import UserError
-from nestvec.learn.losses.cached import cached, split
 from nestvec.learn.losses.contrastive import info_nce, negative_weights
 from nestvec.learn.losses.distillation import principal_target, score_divergence
 from nestvec.learn.losses.heads import SeparateHeads, TiedHead, nested_cross_entropy
@@ -16,7 +15,7 @@ from nestvec.learn.losses.lean import nested_info_nce
 from nestvec.learn.losses.nested import nested
 from nestvec.learn.losses.ranking import cosent, pairwise_rank
 from nestvec.learn.losses.temperature import schedule, temp_agg, temp_agg_mrl, temp_spec_mrl
-from nestvec.learn.losses.two_d import Draw, ese, fixed_pairs, two_d
+from nestvec.learn.losses.two_d import Draw, fixed_pairs, two_d
 from nestvec.nesting import Nesting
 
 NESTING = Nesting((3, 8, 24), (2.0, 1.0, 0.5))
@@ -77,6 +76,101 @@ def test_lean_equals_nested(both):
         torch.testing.assert_close(lean.parts[name], value)
     for mine, wanted in zip(grads(lean.total, leaves), grads(plain.total, leaves), strict=True):
         torch.testing.assert_close(mine, wanted, atol=1e-6, rtol=1e-4)
+
+
+def some_ignored(n=20, c=28, share=0.4):
+    """(n, c) bool, about this share of all but each row's own."""
+    drawn = torch.rand(n, c, generator=torch.Generator().manual_seed(3)) < share
+    return drawn.fill_diagonal_(False)
+
+
+def test_an_ignored_document_is_in_no_sum_by_hand():
+    # of query 0 document 1 is left out: e against e and 1; of query 1 nothing: e, 1 and 1
+    queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    documents = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    ignored = torch.tensor([[False, True, False], [False, False, False]])
+    e = math.e
+    first, second = -math.log(e / (2 * e)), -math.log(e / (e + 2))
+    # the other way document 1 is not held against query 0: it loses nothing; 0 has e and 1
+    back = -math.log(e / (e + 1))
+
+    def lean(*rows, **how):
+        return nested_info_nce(*rows, Nesting((2,)), temperatures=(1.0,), **how).total
+
+    for loss in (partial(info_nce, temperature=1.0), lean):
+        one_way = loss(queries, documents, ignored=ignored).item()
+        assert one_way == pytest.approx((first + second) / 2, rel=1e-6)
+        both = loss(queries, documents, ignored=ignored, both_directions=True).item()
+        assert both == pytest.approx(((first + second) / 2 + back / 2) / 2, rel=1e-6)
+
+
+def test_concentrated_negatives_are_those_that_are_not_ignored():
+    queries, documents = pair(n=5, c=7)
+    ignored = some_ignored(5, 7)
+    value = info_nce(queries, documents, temperature=1.0, beta=0.3, ignored=ignored)
+    rows = []
+    for i in range(5):
+        kept = [j for j in range(7) if j != i and not ignored[i, j]]
+        alone = torch.cat([documents[i : i + 1], documents[kept]])
+        rows.append(info_nce(queries[i : i + 1], alone, temperature=1.0, beta=0.3))
+    torch.testing.assert_close(value, torch.stack(rows).mean())
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_gradients_of_what_ignores_are_right(both):
+    leaves = [rows.detach().double().requires_grad_() for rows in pair(n=4, c=6, d=3)]
+    ignored = some_ignored(4, 6)
+    loss = partial(info_nce, temperature=0.5, both_directions=both, ignored=ignored)
+    assert torch.autograd.gradcheck(loss, leaves)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+def test_where_all_others_are_ignored_nothing_is_lost(beta):
+    leaves, others = pair(), some_ignored(share=1.0)
+    value = info_nce(*leaves, beta=beta, both_directions=True, ignored=others)
+    assert value.item() == 0
+    assert all(grad.abs().max() == 0 for grad in grads(value, leaves))
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.9, 1.0])
+def test_lean_ignores_as_nested_and_plain_loops_do(both, share):
+    leaves, ignored = pair(), some_ignored(share=share)
+    plain = nested(
+        partial(info_nce, temperature=0.1, both_directions=both, ignored=ignored), leaves, NESTING
+    )
+    lean = nested_info_nce(
+        *leaves, NESTING, temperatures=(0.1,), both_directions=both, ignored=ignored, block=7
+    )
+    wanted = torch.zeros((), dtype=torch.float64)
+    for width, weight in zip(NESTING.widths, NESTING.weights, strict=True):
+        q, d = (functional.normalize(rows[:, :width].double(), dim=1) for rows in leaves)
+        scores = q @ d.T / 0.1
+        for i in range(20):
+            kept = [j for j in range(28) if not ignored[i, j]]
+            asking = [j for j in range(20) if not ignored[j, i]]
+            lost = torch.logsumexp(scores[i, kept], 0) - scores[i, i]
+            if both:
+                lost = (lost + torch.logsumexp(scores[asking, i], 0) - scores[i, i]) / 2
+            wanted = wanted + weight * lost / 20
+    by_loops = grads(wanted, leaves)
+    for value in (plain, lean):
+        torch.testing.assert_close(value.total.double(), wanted, atol=1e-6, rtol=1e-5)
+        for mine, theirs in zip(grads(value.total, leaves), by_loops, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+        if share == 1:
+            assert value.total.item() == pytest.approx(0, abs=1e-6)
+    for name, value in plain.parts.items():
+        torch.testing.assert_close(lean.parts[name], value)
+
+
+def test_nothing_ignored_is_no_mask():
+    leaves, nothing = pair(), some_ignored(share=0.0)
+    lean = [nested_info_nce(*leaves, NESTING, ignored=each) for each in (None, nothing)]
+    assert lean[0].total == lean[1].total
+    for one, two in zip(*(grads(each.total, leaves) for each in lean), strict=True):
+        assert torch.equal(one, two)
+    assert info_nce(*leaves, beta=0.2) == info_nce(*leaves, beta=0.2, ignored=nothing)
 
 
 def test_lean_takes_a_temperature_a_width_and_scales_with_what_comes_after():
@@ -188,66 +282,6 @@ def test_the_principal_target_does_not_change_sign_with_the_order_of_rows():
     torch.testing.assert_close(target, turned, atol=1e-4, rtol=1e-3)
 
 
-class Encoder(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(12, 12) for _ in range(3))
-        self.dropout = torch.nn.Dropout(0.3)
-
-    def forward(self, features):
-        x, outputs = features["x"], []
-        for layer in self.layers:
-            x = self.dropout(torch.tanh(layer(x)))
-            outputs.append(x)
-        return outputs
-
-
-LAYERED = {
-    "2d": lambda layers: two_d(partial(info_nce, temperature=0.1), layers, Draw(1, 4)),
-    "ese": lambda layers: ese(partial(info_nce, temperature=0.1), layers, 4),
-    "pairs": lambda layers: fixed_pairs(info_nce, layers, [(1, 3), (2, 6), (3, 12)]),
-    "scores": lambda layers: fixed_pairs(info_nce, layers, [(1, 3), (3, 12)], of_scores=True),
-    "lean": lambda layers: nested_info_nce(*layers[-1], Nesting((3, 12))),
-    "family": lambda layers: temp_agg_mrl(*layers[-1], Nesting((3, 12))),
-}
-
-
-@pytest.mark.parametrize("name", list(LAYERED))
-def test_cached_equals_uncached(name):
-    torch.manual_seed(0)
-    encoder = Encoder()
-    columns = [{"x": torch.randn(10, 12)}, {"x": torch.randn(10, 12)}]
-
-    def uncached(features):
-        parts = [encoder(chunk) for chunk in split(features, 4)]
-        return [torch.cat(part) for part in zip(*parts, strict=True)]
-
-    found = []
-    for embed in (uncached, partial(cached, encoder, mini_batch=4)):
-        encoder.zero_grad()
-        torch.manual_seed(1)  # dropout falls alike
-        made = [embed(features) for features in columns]
-        parts = LAYERED[name]([list(layer) for layer in zip(*made, strict=True)])
-        parts.total.backward()
-        found.append((parts.total.detach(), [p.grad.clone() for p in encoder.parameters()]))
-    torch.testing.assert_close(found[0][0], found[1][0])
-    for plain, replayed in zip(found[0][1], found[1][1], strict=True):
-        torch.testing.assert_close(replayed, plain, atol=1e-5, rtol=1e-4)
-
-
-def test_without_gradients_rows_are_encoded_once():
-    calls = []
-
-    def encode(features):
-        calls.append(len(features["x"]))
-        return [features["x"]]
-
-    with torch.no_grad():
-        (made,) = cached(encode, {"x": torch.ones(5, 2)}, 2)
-    assert made.shape == (5, 2)
-    assert calls == [2, 2, 1]
-
-
 def test_two_d_at_full_width_counts_each_loss_twice():
     torch.manual_seed(0)
     layers = [[torch.randn(6, 8), torch.randn(6, 8)] for _ in range(3)]
@@ -261,6 +295,11 @@ def test_two_d_at_full_width_counts_each_loss_twice():
     [
         (lambda: info_nce(torch.ones(3, 2), torch.ones(2, 2)), "c at least n"),
         (lambda: info_nce(torch.ones(2, 2), torch.ones(2, 2), temperature=0), "got 0"),
+        (lambda: info_nce(*pair(), ignored=torch.eye(20, 28).bool()), "that of query 0; set"),
+        (
+            lambda: nested_info_nce(*pair(), NESTING, ignored=torch.eye(20)),
+            r"\(20, 28\); got torch",
+        ),
         (lambda: nested(info_nce, pair(), Nesting((64,))), "for width 24"),
         (lambda: nested_info_nce(*pair(), NESTING, temperatures=(0.1, 0.2)), "got 2 for 3"),
         (lambda: nested([info_nce], pair(), NESTING), "got 1 for 3 widths"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nestvec.codec.nested import Codec
+from nestvec.learn.adapters.checkpoint import History, State
 from nestvec.learn.adapters.examples import Batch, Examples, batches
 from nestvec.learn.adapters.objectives import Apply, Contrast, Mapped
-from nestvec.learn.adapters.training import History
 from nestvec.learn.losses.contrastive import info_nce
 from nestvec.nesting import Nesting
 from nestvec.progress import Progress, quiet
@@ -53,7 +53,8 @@ class Coding:
 class ThroughCode:
     """InfoNCE of queries with documents as their codes decode, at every cut, summed.
 
-    A document's code changes by jumps; its gradient goes straight through to the adapted vector
+    Other documents that answer a query are left out of its sum, as Contrast leaves them. A
+    document's code changes by jumps; its gradient goes straight through to the adapted vector
     (Bengio, Leonard and Courville 2013, arXiv:1308.3432), so that the map moves documents to where
     their codes are told apart from those of the rest of the batch.
     """
@@ -71,7 +72,9 @@ class ThroughCode:
         for decoded in decodings(self.codec, documents, self.coding.cuts):
             through = documents + (decoded - documents).detach()
             coded = functional.normalize(through, dim=1)
-            total = total + info_nce(queries, coded, temperature=temperature)
+            total = total + info_nce(
+                queries, coded, temperature=temperature, ignored=batch.other_answers
+            )
         return total
 
 
@@ -91,45 +94,54 @@ def train_through_code(
     *,
     seed: int = 0,
     device: str = "cpu",
+    checkpoint: Path | None = None,
+    whose: str = "",
     progress: Progress | None = None,
 ) -> History:
     """Train module (in place) on codes of its own output; it ends as its best round began or ended.
 
     fitted, held: labelled examples of the same documents. The score is the mean over the cuts of
     1 / log2(1 + rank) within 10 of held-out pairs, among the codec's own fitting documents and
-    theirs. Memory: fit_rows adapted documents and the scores of a batch.
+    theirs. checkpoint: a file that is written once a round, and gone on from where it is there and
+    was written with the same `whose`. Memory: fit_rows adapted documents and the scores of a batch.
+    Raises UserError for a checkpoint of another training or a damaged one.
     """
     listener = progress or quiet()
     rng = np.random.default_rng(seed)
-    drawn = batches(fitted, coding.batch, seed + 1, torch.device(device), alone=True)
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], coding.rate)
     total = coding.rounds * coding.steps
     falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / total)
     contrast = Contrast(nesting, coding.temperature)
-    history = History()
-    best = copy.deepcopy(module.state_dict())
     scoring = _Held(held, coding, rng)
     rows = np.sort(rng.permutation(len(fitted.documents))[: coding.fit_rows])
+
+    state = State([module], optimizer, falling, checkpoint, whose)
+    drawn = batches(fitted, coding.batch, seed + 1, torch.device(device))
+    for _ in range(state.step):
+        next(drawn)
 
     def apply(some: Tensor) -> Tensor:
         mapped: Tensor = module(some)
         return mapped
 
-    listener.start("train through the code", total)
-    losses: list[float] = []
-    for turn in range(coding.rounds + 1):
+    def refitted() -> tuple[Codec, F32]:
+        """The codec of the round that begins, and what it was fitted on."""
+        turn = state.step // coding.steps
         with torch.no_grad():
             adapted = _cut(apply, fitted.documents[rows], coding.width, device)
         codec = Codec(coding.spec, beam=coding.beam, power=coding.power, seed=seed + turn)
-        codec.fit(adapted)
-        history.epochs.append(turn * coding.steps * coding.batch / max(1, _count(fitted)))
-        history.losses.append(float(np.mean(losses)) if losses else None)
-        history.scores.append(scoring(apply, codec, adapted, device))
-        if history.best == turn:
-            best = copy.deepcopy(module.state_dict())
-        if turn == coding.rounds:
-            break
-        through, losses = ThroughCode(codec, coding), []
+        return codec.fit(adapted), adapted
+
+    listener.start("train through the code", total)
+    listener.advance(state.step)
+    if state.step < total:
+        # a checkpoint holds no codec: the weights and the round's seed give it again
+        codec, adapted = refitted()
+        if not state.resumed:
+            state.check(0.0, None, scoring(apply, codec, adapted, device))
+    while state.step < total:
+        through = ThroughCode(codec, coding)
+        losses: list[float] = []
         for _ in range(coding.steps):
             batch = next(drawn)
             assert batch.queries is not None
@@ -140,12 +152,15 @@ def train_through_code(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             falling.step()
+            state.step += 1
             losses.append(float(loss.detach()))
             listener.advance(1)
+        codec, adapted = refitted()
+        passes = state.step * coding.batch / max(1, _count(fitted))
+        state.check(passes, float(np.mean(losses)), scoring(apply, codec, adapted, device))
     listener.finish()
-    module.load_state_dict(best)
-    module.eval()
-    return history
+    state.restore_best()
+    return state.history
 
 
 class _Held:

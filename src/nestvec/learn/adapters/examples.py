@@ -188,15 +188,21 @@ class Batch:
     queries: Tensor | None = None
     grades: Tensor | None = None
 
+    @property
+    def other_answers(self) -> Tensor | None:
+        """(b, c) bool: which documents answer a query beside its own; None where none does."""
+        if self.grades is None:
+            return None
+        others = self.grades > 0
+        others.fill_diagonal_(False)
+        return others if others.any() else None
 
-def batches(
-    examples: Examples, size: int, seed: int, device: torch.device, *, alone: bool = False
-) -> Iterator[Batch]:
+
+def batches(examples: Examples, size: int, seed: int, device: torch.device) -> Iterator[Batch]:
     """Batches without end, epoch after epoch, drawn by seed; the last rest of an epoch is left out.
 
-    With pairs: of distinct queries and distinct documents, so perhaps of fewer. Without: of
-    documents alone. alone: pairs are dropped from a batch until no document answers two queries
-    of it, nor a query has two answers in it.
+    With pairs: of distinct queries and distinct documents, the first drawn of each, so perhaps of
+    fewer. Without: of documents alone.
     """
     count = _count(examples)
     size = min(size, count)
@@ -206,8 +212,6 @@ def batches(
         order = np.random.default_rng((seed, epoch)).permutation(count)
         for start in range(0, count - size + 1, size):
             picks = order[start : start + size]
-            if alone and examples.pairs is not None:
-                picks = _alone(examples.pairs, picks, grades_of)
             yield _batch(examples, picks, grades_of, device)
         epoch += 1
 
@@ -225,19 +229,18 @@ def _count(examples: Examples) -> int:
     return len(examples.documents if examples.rows is None else examples.rows)
 
 
-def _alone(pairs: I64, picks: I64, grades_of: dict[int, list[tuple[int, float]]]) -> I64:
-    """Picks without those of which an earlier one's query or document is answered as well."""
+def _distinct(pairs: I64) -> I64:
+    """Those whose query and document no earlier one has, in the order of documents."""
+    queries: set[int] = set()
+    documents: set[int] = set()
     kept: list[int] = []
-    answers: set[int] = set()
-    shown: set[int] = set()
-    for pick in picks.tolist():
-        query, row = pairs[pick].tolist()
-        mine = {answer for answer, _ in grades_of[query]}
-        if row not in answers and mine.isdisjoint(shown):
-            kept.append(pick)
-            answers |= mine
-            shown.add(row)
-    return np.array(kept, np.int64)
+    for i, (query, row) in enumerate(pairs.tolist()):
+        if query not in queries and row not in documents:
+            kept.append(i)
+            queries.add(query)
+            documents.add(row)
+    found = pairs[kept]
+    return found[np.argsort(found[:, 1])]
 
 
 def _batch(
@@ -250,11 +253,7 @@ def _batch(
         drawn = np.sort(picks if examples.rows is None else examples.rows[picks])
         return Batch(_unit(examples.documents, drawn, device), torch.from_numpy(drawn).to(device))
     assert examples.queries is not None
-    pairs = examples.pairs[np.sort(picks)]
-    _, first = np.unique(pairs[:, 0], return_index=True)
-    pairs = pairs[first]
-    _, first = np.unique(pairs[:, 1], return_index=True)
-    pairs = pairs[first]
+    pairs = _distinct(examples.pairs[picks])
     grades = torch.zeros(len(pairs), len(pairs))
     here = {int(row): i for i, row in enumerate(pairs[:, 1])}
     for i, query in enumerate(pairs[:, 0].tolist()):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from nestvec.adapters.adapter import Adapter, Stage
 from nestvec.adapters.maps import Linear
 from nestvec.errors import UserError
+from nestvec.learn.adapters.checkpoint import History
 from nestvec.learn.adapters.coded import Coding, train_through_code
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.held_out import HeldOut
@@ -38,7 +40,7 @@ from nestvec.learn.adapters.settings import AdapterSettings as AdapterSettings
 from nestvec.learn.adapters.settings import Parts as Parts
 from nestvec.learn.adapters.settings import check_device
 from nestvec.learn.adapters.spectrum import principal_axes, spectral_weights
-from nestvec.learn.adapters.training import History, Watch, train
+from nestvec.learn.adapters.training import Watch, train
 from nestvec.nesting import Nesting
 from nestvec.progress import Progress, quiet
 
@@ -160,10 +162,6 @@ def _run(
     """One training: on nine tenths of the examples, scored on the rest."""
     fitted, held = sides or (job.fitted, job.held)
     training = job.settings.training
-    checkpoint = None
-    if job.folder is not None:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = job.folder / f"{label}.pt"
     return train(
         module,
         objective,
@@ -172,17 +170,28 @@ def _run(
         training,
         frozen=frozen,
         watch=job.watch,
-        checkpoint=checkpoint,
+        checkpoint=_checkpoint(job, label),
         whose=_whose(job, label, fitted),
         progress=job.progress,
     )
 
 
-def _whose(job: Job, label: str, fitted: Examples) -> str:
-    """What a checkpoint must agree with to be gone on from; the device may be another."""
+def _checkpoint(job: Job, label: str) -> Path | None:
+    """The file of one training of a job, in a folder that is there."""
+    if job.folder is None:
+        return None
+    job.folder.mkdir(parents=True, exist_ok=True)
+    return job.folder / f"{label}.pt"
+
+
+def _whose(job: Job, label: str, fitted: Examples, *others: dict[str, Any]) -> str:
+    """What a checkpoint must agree with to be gone on from; the device may be another.
+
+    others: settings of this training that are not the job's.
+    """
     settings = asdict(job.settings)
     del settings["training"]["device"]
-    return json.dumps([job.method, label, settings, fitted.digest()])
+    return json.dumps([job.method, label, settings, fitted.digest(), *others])
 
 
 def _one_map(job: Job, module: nn.Module, objective: Objective) -> Trained:
@@ -212,16 +221,18 @@ def fit_coded(job: Job) -> Trained:
     """The linear map, then trained on through the nested code at several byte counts at once."""
     start = principal_axes(job.examples.documents, job.settings.training.seed)
     module = LinearMap(start)
-    temperature = job.settings.temperature
-    first = _run(job, module, Contrast(job.nesting, temperature), job.nesting)
+    coding = replace(Coding(), temperature=job.settings.temperature)
+    first = _run(job, module, Contrast(job.nesting, coding.temperature), job.nesting)
     second = train_through_code(
         module,
         job.fitted,
         job.held,
         job.nesting,
-        replace(Coding(), temperature=temperature),
+        coding,
         seed=job.settings.training.seed,
         device=job.settings.training.device,
+        checkpoint=_checkpoint(job, "coded"),
+        whose=_whose(job, "coded", job.fitted, asdict(coding)),
         progress=job.progress,
     )
     return Trained([Stage(job.examples.dim, module.maps())], [first, second])

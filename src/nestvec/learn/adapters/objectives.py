@@ -60,9 +60,9 @@ def pieces(objective: Objective) -> list[Objective]:
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """InfoNCE at every width, against the batch's other documents, none of which may answer.
+    """InfoNCE at every width, against the batch's documents that do not answer.
 
-    Batches are to be drawn so (`alone` of batches): a second answer would count as a wrong one.
+    A second answer would count as a wrong one, so it is left out of its query's sum.
     """
 
     nesting: Nesting
@@ -71,9 +71,12 @@ class Contrast:
     def __call__(self, mapped: Mapped, batch: Batch, apply: Apply) -> Tensor:
         """Needs labels."""
         queries = _labelled(mapped)
-        temperatures = (self.temperature,)
         return nested_info_nce(
-            queries, mapped.documents, self.nesting, temperatures=temperatures
+            queries,
+            mapped.documents,
+            self.nesting,
+            temperatures=(self.temperature,),
+            ignored=batch.other_answers,
         ).total
 
 

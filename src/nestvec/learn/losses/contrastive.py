@@ -16,6 +16,7 @@ def info_nce(
     temperature: float | Tensor = 0.05,
     both_directions: bool = False,
     beta: float = 0.0,
+    ignored: Tensor | None = None,
 ) -> Tensor:
     """Mean over queries of -log of the softmax weight of a query's own document; a scalar.
 
@@ -24,17 +25,23 @@ def info_nce(
     both_directions: the mean of this and of the loss of documents 0..n-1 against all queries.
     beta: concentration of negatives; each is weighed by exp(beta s) over its mean, s the inner
     product, without gradient (Robinson et al. 2021, arXiv:2010.04592, eq. 4; 0 weighs all alike).
-    Raises UserError where shapes do not fit or the temperature is not above 0.
+    ignored: (n, c) bool, the scores that no sum holds, in either direction: of documents that
+    answer a query beside its own, which else would count as wrong ones.
+    Raises UserError where shapes do not fit, the temperature is not above 0, or a query's own
+    document is ignored.
 
     van den Oord et al. 2018 (arXiv:1807.03748, eq. 4); Dinu et al., ICLR 2025, for L_tau.
     """
     check_pairs(queries, documents)
     check_temperature(temperature)
+    check_ignored(ignored, queries, documents)
     products = queries @ documents.T
-    one_way = _one_way(products, temperature, beta)
+    one_way = _one_way(products, temperature, beta, ignored)
     if not both_directions:
         return one_way
-    return (one_way + _one_way(products[:, : len(queries)].T, temperature, beta)) / 2
+    n = len(queries)
+    back = None if ignored is None else ignored[:, :n].T
+    return (one_way + _one_way(products[:, :n].T, temperature, beta, back)) / 2
 
 
 def negative_weights(scores: Tensor, temperature: float | Tensor) -> Tensor:
@@ -70,17 +77,38 @@ def check_temperature(temperature: float | Tensor) -> None:
         raise UserError(f"a temperature is a number above 0; got {value}; try 0.05.")
 
 
-def _one_way(products: Tensor, temperature: float | Tensor, beta: float) -> Tensor:
+def check_ignored(ignored: Tensor | None, queries: Tensor, documents: Tensor) -> None:
+    """Raise UserError unless ignored is None or (n, c) bool without a query's own document."""
+    if ignored is None:
+        return
+    wanted = (len(queries), len(documents))
+    if ignored.dtype != torch.bool or ignored.shape != wanted:
+        raise UserError(
+            f"what is ignored is a boolean for every score, {wanted}; got {ignored.dtype} of "
+            f"{tuple(ignored.shape)}; pass such a tensor or None."
+        )
+    if ignored.diagonal().any():
+        raise UserError(
+            "a query's own document is never ignored; got that of query "
+            f"{int(ignored.diagonal().nonzero()[0])}; set the diagonal to False."
+        )
+
+
+def _one_way(
+    products: Tensor, temperature: float | Tensor, beta: float, ignored: Tensor | None
+) -> Tensor:
     logits = products / temperature
     own = torch.arange(len(products), device=products.device)
     if beta:
         with torch.no_grad():
             tilt = beta * products
-            mask = torch.zeros_like(tilt, dtype=torch.bool)
+            mask = torch.zeros_like(tilt, dtype=torch.bool) if ignored is None else ignored.clone()
             mask[own, own] = True
             tilt = tilt.masked_fill(mask, float("-inf"))
-            count = products.shape[1] - 1
-            weight = tilt - torch.logsumexp(tilt, dim=1, keepdim=True) + torch.tensor(count).log()
+            count = (~mask).sum(dim=1, keepdim=True).log().to(tilt.dtype)
+            weight = tilt - torch.logsumexp(tilt, dim=1, keepdim=True) + count
             weight = weight.masked_fill(mask, 0.0)
         logits = logits + weight
+    if ignored is not None:
+        logits = logits.masked_fill(ignored, float("-inf"))
     return functional.cross_entropy(logits, own)

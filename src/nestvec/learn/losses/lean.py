@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nestvec.errors import UserError
-from nestvec.learn.losses.contrastive import check_pairs, check_temperature
+from nestvec.learn.losses.contrastive import check_ignored, check_pairs, check_temperature
 from nestvec.learn.losses.nested import Parts, prefix_name
 from nestvec.nesting import Nesting
 
@@ -25,21 +25,24 @@ def nested_info_nce(
     *,
     temperatures: Sequence[float] = (0.05,),
     both_directions: bool = False,
+    ignored: Tensor | None = None,
     block: int = _BLOCK,
 ) -> Parts:
     """Sum over widths m of c_m InfoNCE(n(queries[:m]), n(documents[:m])), n(x) = x / |x|.
 
     queries: (n, d); documents: (c, d), row i of query i, the rest hard negatives. temperatures:
-    one for all widths or one a width. Equal to nested() of info_nce up to rounding.
+    one for all widths or one a width. ignored: (n, c) bool, scores that no sum holds, as info_nce
+    has them. Equal to nested() of info_nce up to rounding.
 
     Inner products of a prefix are those of the prefix before it and of the coordinates between,
     and the gradient of a coordinate is that of the summed score matrices of all prefixes that hold
     it: so all widths together take the matrix products of the widest alone. Rows of scores are
     made and dropped by blocks, twice where both directions are wanted, and gradients are kept
-    instead of scores: memory beyond the gradients is block x c.
+    instead of scores: memory beyond the gradients is block x c, with `ignored` as well.
     Raises UserError as info_nce does, and where a nesting is wider than the vectors.
     """
     check_pairs(queries, documents)
+    check_ignored(ignored, queries, documents)
     taus = tuple(temperatures) * (len(nesting.widths) if len(temperatures) == 1 else 1)
     if len(taus) != len(nesting.widths):
         raise UserError(
@@ -51,7 +54,7 @@ def nested_info_nce(
     if nesting.widths[-1] > queries.shape[1]:
         nesting.check(queries.shape[1])
     total, values = _NestedInfoNCE.apply(  # type: ignore[no-untyped-call]
-        queries, documents, nesting.widths, nesting.weights, taus, both_directions, block
+        queries, documents, nesting.widths, nesting.weights, taus, both_directions, ignored, block
     )
     names = map(prefix_name, nesting.widths)
     return Parts(total, dict(zip(names, values.detach(), strict=True)))
@@ -69,11 +72,12 @@ class _NestedInfoNCE(torch.autograd.Function):
         weights: tuple[float, ...],
         temperatures: tuple[float, ...],
         both_directions: bool,
+        ignored: Tensor | None,
         block: int,
     ) -> tuple[Tensor, Tensor]:
         """(total, losses (w,)) of queries (n, d) and documents (c, d)."""
         q, d = queries.detach().float(), documents.detach().float()
-        walk = _Walk(q, d, widths, temperatures, block)
+        walk = _Walk(q, d, widths, temperatures, ignored, block)
         columns = walk.column_sums() if both_directions else None
         wanted = any(ctx.needs_input_grad[:2])
         losses, grad_q, grad_d = walk.losses(weights, columns, wanted)
@@ -86,7 +90,7 @@ class _NestedInfoNCE(torch.autograd.Function):
     def backward(ctx: Any, grad_total: Tensor, _grad_losses: Tensor) -> tuple[Any, ...]:
         """Gradients of the total; the single losses are told, not differentiated."""
         grad_q, grad_d = ctx.saved_tensors
-        return grad_q * grad_total, grad_d * grad_total, None, None, None, None, None
+        return grad_q * grad_total, grad_d * grad_total, None, None, None, None, None, None
 
 
 class _Walk:
@@ -98,9 +102,10 @@ class _Walk:
         d: Tensor,
         widths: tuple[int, ...],
         temperatures: tuple[float, ...],
+        ignored: Tensor | None,
         block: int,
     ) -> None:
-        self.q, self.d, self.block = q, d, block
+        self.q, self.d, self.ignored, self.block = q, d, ignored, block
         self.temperatures = temperatures
         self.segments = list(zip((0, *widths[:-1]), widths, strict=True))
         # (w, n) and (w, c): one by the length of every prefix
@@ -113,7 +118,7 @@ class _Walk:
         sums = self.q.new_full((len(self.segments), n), float("-inf"))
         for start in range(0, n, self.block):
             for w, cosines in self._cosines(start, n):
-                here = torch.logsumexp(cosines / self.temperatures[w], dim=0)
+                here = torch.logsumexp(self._logits(start, w, cosines), dim=0)
                 sums[w] = torch.logaddexp(sums[w], here)
         return sums
 
@@ -132,7 +137,7 @@ class _Walk:
             here = own - start
             for w, cosines in self._cosines(start, c):
                 tau = self.temperatures[w]
-                shares = cosines / tau
+                shares = self._logits(start, w, cosines)
                 rows = torch.logsumexp(shares, dim=1, keepdim=True)
                 own_scores = shares[here, own]
                 lost = rows[:, 0] - own_scores
@@ -171,6 +176,14 @@ class _Walk:
             cosines = products * self.q_scales[w, start:stop, None]
             cosines *= self.d_scales[w, :columns]
             yield w, cosines
+
+    def _logits(self, start: int, w: int, cosines: Tensor) -> Tensor:
+        """Cosines (b, columns) of a block of queries by their temperature, -inf where ignored."""
+        logits = cosines / self.temperatures[w]
+        if self.ignored is not None:
+            stop = start + self.block
+            logits.masked_fill_(self.ignored[start:stop, : logits.shape[1]], float("-inf"))
+        return logits
 
     def _add_products(
         self, room: Tensor, start: int, stop: int, grad_q: Tensor, grad_d: Tensor
