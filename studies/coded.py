@@ -204,8 +204,8 @@ Coder = tuple[Callable[[F32], U8], Callable[[U8], Iterator[F32]]]
 
 
 def of_ours(sample: F32, seed: int) -> Coder:
-    """The nested code."""
-    codec = Codec(f"{max(BYTES)}xcb", beam=5, seed=seed).fit(sample)
+    """The nested code as the library has it."""
+    codec = Codec(f"{max(BYTES)}xcb", seed=seed).fit(sample)
     return codec.encode, lambda codes: (x for _, x in codec.reconstructions(codes, BYTES))
 
 

@@ -278,3 +278,18 @@ def test_facts_that_are_no_json_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         adapter.save(tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_pairs_named_are_kept_in_the_file(tmp_path):
+    adapter = replace(chained(), trained_rows=np.array([3, 5, 8], np.uint32))
+    adapter.save(tmp_path / "a.safetensors")
+    loaded = Adapter.load(tmp_path / "a.safetensors")
+    assert loaded.trained_rows.tolist() == [3, 5, 8]
+    assert loaded.cut(3).trained_rows.tolist() == [3, 5, 8]
+    assert loaded.size_bytes() == chained().size_bytes()
+    np.testing.assert_array_equal(loaded.transform(ROWS), chained().transform(ROWS))
+
+
+def test_a_file_without_them_opens(tmp_path):
+    chained().save(tmp_path / "a.safetensors")
+    assert Adapter.load(tmp_path / "a.safetensors").trained_rows is None

@@ -87,3 +87,11 @@ def test_no_shared_size_is_said():
     evidence = evidence_of({("svd", 4): drawn(0.4, 1), ("new", 8): drawn(0.4, 2)})
     with pytest.raises(UserError, match="share; got none for new and svd"):
         judge(evidence, "new", ["svd"])
+
+
+def test_adapted_codes_are_called_so():
+    base = drawn(0.4, 1)
+    evidence = evidence_of({("svd", 4): base, ("linear:8xcb", 4): base + 0.1})
+    verdict = judge(evidence, "linear:8xcb", ["svd"])
+    assert verdict.method == "linear:8xcb"
+    assert verdict.reason.startswith("adapted 8xcb helps")

@@ -9,6 +9,7 @@ from nestvec.choose.relevance import (
     fitting_rows,
     from_qrels,
     from_titles,
+    mark_seen,
     title_queries,
 )
 from nestvec.errors import UserError
@@ -37,6 +38,18 @@ def test_seen_queries_are_marked():
     assert task.seen is not None
     assert task.seen.tolist() == [False, True]
     assert task.take(task.seen).ids == ("q2",)
+
+
+def test_queries_are_seen_by_any_relevant_row_or_by_their_own():
+    gains = [{0: 1.0, 5: 2.0}, {1: 1.0}, {2: 1.0}]
+    task = QueryTask(
+        _vectors(3), Relevance.from_gains(gains), "nDCG@10", "labels", ("a", "b", "c"),
+        own_rows=np.array([-1, -1, 7]),
+    )  # fmt: skip
+    assert mark_seen(task, np.array([5, 6], np.uint32)).seen.tolist() == [True, False, False]
+    assert mark_seen(task, np.array([1, 7], np.uint32)).seen.tolist() == [False, True, True]
+    assert mark_seen(task, np.array([9], np.uint32)).seen is None
+    assert mark_seen(task, np.array([], np.uint32)).seen is None
 
 
 @pytest.mark.parametrize(

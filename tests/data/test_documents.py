@@ -11,6 +11,7 @@ from nestvec.data.documents import (
     SHORTEST_CHUNK,
     check_split,
     paragraphs,
+    passages,
     read_documents,
 )
 from nestvec.errors import UserError
@@ -38,6 +39,19 @@ def test_chunks_are_numbered_from_one(tmp_path: Path) -> None:
     found = [record for _, record in read_documents(notes(tmp_path), "paragraphs")]
     assert [record["id"] for record in found][:2] == ["a.txt#1", "a.txt#2"]
     assert found[1]["text"] == "y" * 250
+
+
+def test_ids_of_chunks_tell_document_and_number(tmp_path: Path) -> None:
+    ids = [str(record["id"]) for _, record in read_documents(notes(tmp_path), "paragraphs")]
+    documents, numbers = passages(ids)
+    assert documents == [0, 0, 1, 2, 3]
+    assert numbers == [1, 2, 1, 1, 1]
+
+
+def test_marks_in_names_of_documents_do_not_confuse() -> None:
+    documents, numbers = passages(["a#1#1", "a#1#2", "a#2", "whole", "c#sharp"])
+    assert documents == [0, 0, 1, 2, 3]
+    assert numbers == [1, 2, 2, 0, 0]
 
 
 def test_an_unknown_split_is_told() -> None:

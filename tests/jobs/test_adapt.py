@@ -186,6 +186,24 @@ def test_a_collection_keeps_its_adapter(adapted_nv):
     assert opened.dim == DIM
     assert nv.info(out).adapter == "linear"
     assert any("300 queries" in warning for warning in result.warnings)
+    # none of the last hundred, which the evaluation asks for
+    assert opened.collection.adapter.trained_rows.tolist() == list(range(300))
+
+
+def test_an_adapted_code_is_called_so(adapted_nv):
+    out, result = adapted_nv
+    assert result.method == "linear:nested"
+    assert {"nested", "linear:nested"} <= {cell.method for cell in result.evaluation.cells}
+    assert "bytes a vector of adapted nested code keep" in result.sentence
+    assert any(text.startswith("adapted 8xcb16 helps") for text in result.warnings)
+    page = (out / "report.html").read_text()
+    assert "The adapted nested code: nDCG@10" in page
+    assert "The nested code: nDCG@10" in page
+    assert f"adapted code {result.spec}" in page
+    lines = dict(nv.info(out).lines())
+    assert "adapted code" in lines
+    assert "code" not in lines
+    assert list(lines).index("kept") == list(lines).index("plan") + 1
 
 
 def test_search_maps_queries_and_rows(adapted_nv, source):
@@ -227,6 +245,9 @@ def test_an_adapter_that_does_not_help_is_left_out(source, tmp_path, monkeypatch
     assert refused.adapter is None
     assert not refused.verdict.used
     assert nv.open(tmp_path / "a.nv").collection.adapter is None
+    assert refused.method == "nested"
+    assert "adapted" not in refused.sentence
+    assert "linear:nested" in {cell.method for cell in refused.evaluation.cells}
     forced = nv.build(source / "docs.npz", tmp_path / "b.nv", force=True, **options)
     assert forced.adapter == "linear"
 

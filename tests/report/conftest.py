@@ -1,5 +1,7 @@
 """A small sheet with every kind of part, for the tests of this room."""
 
+import dataclasses
+
 import pytest
 
 from nestvec.report.sheet import (
@@ -73,3 +75,16 @@ def make_sheet():
 def make_cell():
     """A maker of cells: method, dims, bytes, value."""
     return cell
+
+
+@pytest.fixture
+def adapted_sheet(make_sheet):
+    """A sheet whose choice is the nested code over adapted vectors."""
+    plain = make_sheet()
+    cells = (
+        *plain.cells,
+        cell("linear:nested", None, 9, 0.7),
+        cell("linear:nested", None, 33, 0.8),
+    )
+    chosen = dataclasses.replace(plain.chosen, method="linear:nested")
+    return make_sheet(cells=cells, chosen=chosen)

@@ -35,6 +35,28 @@ def test_the_chosen_cut_is_ringed_on_the_nested_line(make_sheet):
     assert "chosen: 33 bytes" in "".join(root.itertext())
 
 
+@pytest.mark.parametrize("canvas", [WIDE, NARROW])
+def test_an_adapted_code_has_a_line_and_a_name_beside_the_nested_one(adapted_sheet, canvas):
+    root = ET.fromstring(draw(adapted_sheet, canvas, "c"))
+    drawn = {g.get("data-method"): g for g in root.iter(f"{SVG}g") if g.get("data-method")}
+    assert drawn["nested"].get("class") == "line nested"
+    assert drawn["linear:nested"].get("class") == "line adapted"
+    names = [text.text for text in root.iter(f"{SVG}text") if "name" in text.get("class")]
+    assert {"nested code", "adapted nested code"} <= set(names)
+    words = next(root.iter(f"{SVG}desc")).text
+    assert "Nested code: 9 bytes .580" in words
+    assert "Adapted nested code: 9 bytes .700" in words
+
+
+def test_the_ring_is_on_the_line_that_was_chosen(adapted_sheet):
+    root = ET.fromstring(draw(adapted_sheet, WIDE, "c"))
+    (mark,) = (g for g in root.iter(f"{SVG}g") if g.get("class") == "chosen adapted-chosen")
+    (ring,) = (c for c in mark.iter(f"{SVG}circle") if c.get("class") == "ring")
+    line = next(g for g in root.iter(f"{SVG}g") if g.get("data-method") == "linear:nested")
+    last = [c for c in line.iter(f"{SVG}circle") if c.get("class") == "point"][-1]
+    assert (ring.get("cx"), ring.get("cy")) == (last.get("cx"), last.get("cy"))
+
+
 def test_a_choice_outside_the_grid_gets_no_ring(make_sheet, make_cell):
     root = ET.fromstring(draw(make_sheet(cells=(make_cell("sign", None, 49, 0.6),)), WIDE, "c"))
     assert not [c for c in root.iter(f"{SVG}circle") if c.get("class") == "ring"]

@@ -22,3 +22,10 @@ def test_a_name_keeps_clear_of_others_and_of_the_frame():
 
 def test_a_name_without_a_clear_spot_is_left_out():
     assert place("PQ", [(50, 200), (100, 100)], [], [FRAME], FRAME, 12) is None
+
+
+def test_a_name_may_be_let_to_cover_more():
+    crowd = [[(0.0, float(y)), (400.0, float(y))] for y in range(0, 300, 4)]
+    line = [(50.0, 200.0), (100.0, 100.0)]
+    assert place("PQ", line, crowd, [], FRAME, 12) is None
+    assert place("PQ", line, crowd, [], FRAME, 12, most_covered=99.0) is not None

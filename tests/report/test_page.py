@@ -59,6 +59,17 @@ def test_page_tells_value_interval_choice_and_command(make_sheet):
     assert "The codec is larger than the codes." in html
 
 
+def test_an_adapted_choice_is_called_so_throughout(adapted_sheet):
+    html = page(adapted_sheet)
+    parsed(html)
+    assert "adapted code 32xcb" in html
+    assert '<main class="adapted-chosen">' in html
+    first, second = html.index("The adapted nested code: "), html.index("The nested code: ")
+    assert first < html.index('class="is-chosen"') < second
+    assert html.count('class="is-chosen"') == 1
+    assert "adapted nested code, cut anywhere" in html
+
+
 def test_hits_that_differ_and_relevant_ones_are_marked(make_sheet):
     html = page(make_sheet())
     assert html.count('<li class="differs">') == 1

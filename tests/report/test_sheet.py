@@ -26,6 +26,14 @@ def test_unknown_methods_are_shown_under_their_own_name():
     assert title("itq") == "itq"
 
 
+def test_adapted_codes_are_called_so_and_drawn_on_top(make_sheet, make_cell):
+    assert (family("linear:nested"), title("linear:nested")) == ("adapted", "adapted nested code")
+    assert (family("smec:24xcb"), title("smec:24xcb")) == ("quantizer", "adapted nested 24xcb")
+    names = ("linear:nested", "nested", "linear:24xcb", "sign")
+    sheet = make_sheet(cells=tuple(make_cell(name, None, 9, 0.5) for name in names))
+    assert methods(sheet) == ["linear:24xcb", "sign", "nested", "linear:nested"]
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.6789, ".679"), (-0.004, "-.004"), (1.0, "1.000"), (-1e-9, ".000")]
 )

@@ -20,6 +20,7 @@ from nestvec.vectors import normalize, row_blocks
 
 FORMAT_VERSION = 1
 _KEY = "nestvec_adapter"
+_TRAINED_ROWS = "trained_rows"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class Adapter:
 
     method: what trained it. widths: those trained for, rising. stages: widest first; a method
     with one map for all widths has one. facts: how it was trained, JSON-able.
+    trained_rows: (r,) uint32, rising: rows of its collection that the pairs it was trained on name;
+    None where no pairs were, or where that was not kept.
     Documents and queries are mapped alike, each at length 1 before and after.
     """
 
@@ -49,6 +52,7 @@ class Adapter:
     widths: tuple[int, ...]
     stages: tuple[Stage, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    trained_rows: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
         rising = all(a.width > b.width for a, b in zip(self.stages, self.stages[1:], strict=False))
@@ -95,7 +99,7 @@ class Adapter:
         return replace(self, widths=widths, stages=(Stage(width, maps),))
 
     def size_bytes(self) -> int:
-        """Bytes of all arrays."""
+        """Bytes of all maps' arrays, which is what applying it takes."""
         return sum(
             array.nbytes
             for stage in self.stages
@@ -122,6 +126,8 @@ class Adapter:
                     arrays[f"{s}.{m}.{name}"] = np.ascontiguousarray(array)
             kinds = [each.kind for each in stage.maps]
             stages.append({"width": stage.width, "source": stage.source, "maps": kinds})
+        if self.trained_rows is not None:
+            arrays[_TRAINED_ROWS] = np.ascontiguousarray(self.trained_rows, np.uint32)
         config = {
             "format_version": FORMAT_VERSION,
             "method": self.method,
@@ -171,7 +177,8 @@ class Adapter:
             for s, said in enumerate(config["stages"])
         )
         widths = tuple(int(width) for width in config["widths"])
-        adapter = cls(config["method"], int(config["dim"]), widths, stages, config["facts"])
+        rows = arrays.get(_TRAINED_ROWS)
+        adapter = cls(config["method"], int(config["dim"]), widths, stages, config["facts"], rows)
         one = np.ones((1, adapter.dim), np.float32)
         for stage in stages:  # raises where arrays do not fit one another
             adapter.transform(one, stage.width)

@@ -15,6 +15,21 @@ from nestvec.measure.intervals import Interval
 
 F64 = NDArray[np.float64]
 
+SEEN, UNSEEN = "seen", "unseen"
+"""Names of the parts of queries whose documents some training touched, and of the others."""
+_OVER = ":"
+
+
+def adapted_name(adapter: str, code: str) -> str:
+    """The name of a code over adapted vectors: "linear:nested"."""
+    return f"{adapter}{_OVER}{code}"
+
+
+def unadapted(method: str) -> str | None:
+    """The code's name in an adapted_name, None for a method that no adapter goes before."""
+    _, over, code = method.partition(_OVER)
+    return code if over else None
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -88,6 +103,10 @@ class Evidence:
     def of(self, method: str) -> tuple[Cell, ...]:
         """The cells of one method, by rising size."""
         return tuple(cell for cell in self.cells if cell.method == method)
+
+    def part(self, name: str) -> Part | None:
+        """The part of that name, None where no query is in it, or none is told apart."""
+        return next((part for part in self.parts if part.name == name), None)
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.baselines import FullVectors
-from nestvec.choose.evidence import Cell, Evidence, Part
+from nestvec.choose.evidence import SEEN, UNSEEN, Cell, Evidence, Part
 from nestvec.choose.geometry import Geometry, geometry_of_sizes
 from nestvec.choose.methods import Encoded, Method, Size, unique_names
 from nestvec.choose.ranking import rank_relevant
@@ -153,7 +153,7 @@ def _parts(
     if seen is None:
         return ()
     parts = []
-    for name, mask in (("seen", seen), ("unseen", ~seen)):
+    for name, mask in ((SEEN, seen), (UNSEEN, ~seen)):
         if mask.any():
             full, cells = summarize(found, values, full_values, mask, seed)
             parts.append(Part(name, int(mask.sum()), full, cells))

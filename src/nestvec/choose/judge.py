@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.choose.evidence import Evidence
+from nestvec.choose.evidence import Evidence, unadapted
 from nestvec.errors import UserError
 from nestvec.measure.intervals import Interval, better, paired_difference
 
@@ -122,6 +122,9 @@ def _reason(
     candidate: str, measure: str, mean: Interval, worse: Sequence[int], used: bool, queries: int
 ) -> str:
     gain = f"{mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}] {measure}"
+    code = unadapted(candidate)
+    if code is not None:
+        candidate = f"adapted {code}"
     beside = f"against the best baseline at equal bytes, on {queries:,} held-out queries"
     if used:
         return f"{candidate} helps: {gain} {beside}."

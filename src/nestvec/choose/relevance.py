@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -256,6 +256,19 @@ def _top_of_block(
     scores[here, own[here] - start] = -np.inf
     top = exact_top(scores, k)
     return top + start, np.take_along_axis(scores, top, axis=1)
+
+
+def mark_seen(task: QueryTask, rows: NDArray[Any]) -> QueryTask:
+    """The task, its queries marked as seen where a row relevant to them, or their own, is in rows.
+
+    rows: (r,) of the documents that some training touched. Unmarked where no query is seen.
+    """
+    relevance = task.relevance
+    hits = np.concatenate([[0], np.cumsum(np.isin(relevance.rows, rows))])
+    seen = hits[relevance.indptr[1:]] > hits[relevance.indptr[:-1]]
+    if task.own_rows is not None:
+        seen |= np.isin(task.own_rows, rows)
+    return replace(task, seen=seen if seen.any() else None)
 
 
 @dataclass(frozen=True, eq=False)

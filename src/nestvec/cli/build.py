@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     type=click.Choice(("auto", *ADAPTERS)),
     help="Train an adapter, and use it where the judge finds that it helps.",
 )
-@click.option("--pairs", metavar="FILE", help="What to train it on; else qrels/train, or titles.")
+@click.option(
+    "--pairs", metavar="FILE", help="What to train it on; else qrels/train, titles, passages."
+)
 @click.option("--force", is_flag=True, help="Use the adapter though the judge refuses it.")
 @click.option("--no-vectors", is_flag=True, help="Keep the codes only, not the float16 vectors.")
 @click.option("--dry-run", is_flag=True, help="Say sizes and time, and build nothing.")
@@ -91,7 +93,7 @@ def _show(result: BuildResult) -> None:
         _show_cuts(result, result.evaluation)
     say(result.sentence)
     say(
-        f"{result.items:,} rows at {result.bytes_per_vector:g} bytes and a codec of "
+        f"{result.items:,} rows at {result.bytes_per_vector:g} bytes and a {result.codec_parts} of "
         f"{in_bytes(result.codec_bytes)}: {in_bytes(result.total_bytes)} to search by"
         + (
             f"; float16 vectors on disk: {in_bytes(result.vectors_on_disk_bytes)}."
@@ -107,15 +109,17 @@ def _show(result: BuildResult) -> None:
 
 
 def _show_cuts(result: BuildResult, evaluation: Evaluation) -> None:
-    """The nested code's cuts, and the chosen cell where it is another code's."""
+    """The nested codes' cuts, and the chosen cell where it is another code's."""
+    from nestvec.report.sheet import is_nested, title
+
     chosen = (result.method, result.code_bytes)
     rows = []
     for cell in evaluation.cells:
         is_chosen = (cell.method, cell.bytes) == chosen
-        if cell.method != "nested" and not is_chosen:
+        if not is_nested(cell.method) and not is_chosen:
             continue
         figures = [
-            cell.method,
+            title(cell.method),
             f"{cell.bytes} + {cell.fact_bytes}",
             interval(cell.value, cell.low, cell.high),
             interval(cell.delta, cell.delta_low, cell.delta_high),

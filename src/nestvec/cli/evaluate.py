@@ -19,7 +19,7 @@ from nestvec.data.tasks import KINDS
 from nestvec.jobs.settings import EvaluateSettings
 
 if TYPE_CHECKING:
-    from nestvec.choose.evidence import Evidence
+    from nestvec.choose.evidence import Evidence, Part
     from nestvec.jobs.evaluation import Evaluation
 
 
@@ -74,16 +74,19 @@ def command(
 def show(result: Evaluation) -> None:
     """The grid as a table for each measure."""
     for evidence in (result.evidence, *result.others):
-        _show(evidence, result.full_bytes)
+        items = _ITEMS.get(evidence.kind, "queries")
+        _show(evidence, evidence, items, result.full_bytes)
+        for part in evidence.parts:
+            _show(evidence, part, f"{part.name} {items}", result.full_bytes)
     warn(result.warnings)
 
 
-def _show(evidence: Evidence, full_bytes: int) -> None:
-    full = evidence.full
+def _show(evidence: Evidence, found: Evidence | Part, items: str, full_bytes: int) -> None:
+    """The cells of all queries of the evidence, or of a part of them."""
+    full = found.full
     print_table(
-        f"{evidence.measure} on {evidence.queries:,} {_ITEMS.get(evidence.kind, 'queries')} "
-        f"({evidence.kind}); full vectors {interval(full.value, full.low, full.high)}, "
-        f"{full_bytes:,} bytes",
+        f"{evidence.measure} on {found.queries:,} {items} ({evidence.kind}); full vectors "
+        f"{interval(full.value, full.low, full.high)}, {full_bytes:,} bytes",
         [
             ("method", False),
             ("dims", True),
@@ -96,7 +99,7 @@ def _show(evidence: Evidence, full_bytes: int) -> None:
         ],
         [
             [
-                f"[bold]{cell.method}[/]" if cell.method == "nested" else cell.method,
+                f"[bold]{cell.method}[/]" if _is_nested(cell.method) else cell.method,
                 "" if cell.dims is None else str(cell.dims),
                 f"{cell.bytes:g}",
                 interval(cell.value, cell.low, cell.high),
@@ -105,9 +108,15 @@ def _show(evidence: Evidence, full_bytes: int) -> None:
                 "" if cell.alignment is None else f"{cell.alignment:.2f}",
                 "" if cell.uniformity is None else f"{cell.uniformity:.2f}",
             ]
-            for cell in evidence.cells
+            for cell in found.cells
         ],
     )
+
+
+def _is_nested(method: str) -> bool:
+    from nestvec.choose.evidence import unadapted
+
+    return (unadapted(method) or method) == "nested"
 
 
 _ITEMS = {"sts": "pairs", "clustering": "texts", "classification": "test texts"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nestvec.data.html import html_text
@@ -48,7 +48,29 @@ def read_documents(folder: Path, split: str) -> Iterator[tuple[str, dict[str, ob
             yield name, {"id": name, "title": title, "text": text}
             continue
         for number, chunk in enumerate(paragraphs(text), 1):
-            yield f"{name}#{number}", {"id": f"{name}#{number}", "title": title, "text": chunk}
+            identity = passage_id(name, number)
+            yield identity, {"id": identity, "title": title, "text": chunk}
+
+
+def passage_id(document: str, number: int) -> str:
+    """The id of a document's passage, numbered from 1: "notes/a.md#3"."""
+    return f"{document}#{number}"
+
+
+def passages(ids: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Which document every passage is of, and which of its passages it is: two lists.
+
+    ids: of a source that was split. Documents are numbered from 0 as they come, passages from 1;
+    0 stands for a row that was not split, for want of a text.
+    """
+    places: dict[str, int] = {}
+    documents, numbers = [], []
+    for identity in ids:
+        name, mark, digits = identity.rpartition("#")
+        split = bool(mark) and digits.isdecimal()
+        documents.append(places.setdefault(name if split else identity, len(places)))
+        numbers.append(int(digits) if split else 0)
+    return documents, numbers
 
 
 def document_text(path: Path) -> tuple[str, str]:

@@ -29,7 +29,9 @@ class Source:
 
     path: what was asked for (a label, "demo", for the demonstration); kind: "texts" to encode or
     "vectors" as they are; documents_path: the file or folder that holds the documents.
-    queries_path and qrels_path: None where there are none. Made by source.open_source.
+    queries_path and qrels_path: None where there are none. split: "paragraphs" where a row is a
+    passage of a longer text, its id then as documents.passage_id makes it. Made by
+    source.open_source.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class Source:
     text_column: str | None = None
     vector_column: str | None = None
     ids_path: Path | None = None
+    split: str = "none"
     tally: Tally = field(default_factory=Tally)
     _read_ids: list[str] | None = None
 

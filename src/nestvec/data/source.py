@@ -15,6 +15,7 @@ from nestvec.data.documents import (
     document_files,
     document_text,
     paragraphs,
+    passage_id,
     read_documents,
 )
 from nestvec.data.judged import Kind, Source, read_queries
@@ -87,7 +88,7 @@ def _decide(path: Path, text_column: str | None, vector_column: str | None, spli
     if is_records(path):
         return _texts(path, path, text_column, split)
     if plain_suffix(path) in DOCUMENT_SUFFIXES:
-        return Source(path, "texts", path, records=lambda: _one_document(path, split))
+        return Source(path, "texts", path, records=lambda: _one_document(path, split), split=split)
     raise UserError(
         f"{path} is of no kind that can be read: give a folder, or a file that ends in "
         f"{' '.join(dict.fromkeys((*RECORD_SUFFIXES, *layout.VECTOR_SUFFIXES)))}."
@@ -108,7 +109,7 @@ def _decide_folder(
         inner.path = path
         return inner
     if next(document_files(path), None) is not None:
-        return Source(path, "texts", path, records=lambda: read_documents(path, split))
+        return Source(path, "texts", path, records=lambda: read_documents(path, split), split=split)
     if any(layout.is_image(found) for found in path.rglob("*")):
         raise _images(path)
     if not any(path.iterdir()):
@@ -139,7 +140,7 @@ def _texts(path: Path, file: Path, text_column: str | None, split: str) -> Sourc
         found = read_records(file)
         return found if split == "none" else _split_records(found, text_column or TEXT_COLUMN)
 
-    return Source(path, "texts", file, records=records, text_column=text_column)
+    return Source(path, "texts", file, records=records, text_column=text_column, split=split)
 
 
 def _split_records(records: Records, column: str) -> Records:
@@ -152,7 +153,7 @@ def _split_records(records: Records, column: str) -> Records:
         identity = record.get("_id", record.get("id", number))
         rest = {name: value for name, value in record.items() if name not in ("_id", "id")}
         for chunk_number, chunk in enumerate(paragraphs(text), 1):
-            yield place, {**rest, "id": f"{identity}#{chunk_number}", column: chunk}
+            yield place, {**rest, "id": passage_id(str(identity), chunk_number), column: chunk}
 
 
 def _one_document(path: Path, split: str) -> Records:
@@ -161,7 +162,7 @@ def _one_document(path: Path, split: str) -> Records:
         yield path.name, {"id": path.name, "title": title, "text": text}
         return
     for number, chunk in enumerate(paragraphs(text), 1):
-        name = f"{path.name}#{number}"
+        name = passage_id(path.name, number)
         yield name, {"id": name, "title": title, "text": chunk}
 
 

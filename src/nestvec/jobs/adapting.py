@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
-from nestvec.choose.relevance import title_queries
+from nestvec.choose.relevance import fitting_rows, title_queries
+from nestvec.data.documents import passages
 from nestvec.data.qrels import Qrels, check_known, read_qrels
 from nestvec.data.source import Source
 from nestvec.errors import UserError
@@ -23,7 +24,9 @@ AUTO = "linear"
 """What --adapt auto trains; studies/smec.py compares the methods."""
 
 FEWEST_PAIRS = 50
-MOST_TITLES = 50_000
+MOST_QUERIES = 50_000
+"""Titles or passages, drawn by seed where there are more."""
+NO_LABELS = "the vectors alone, without labels"
 EPOCHS = 15
 LARGEST_BATCH = 2_048
 # Few pairs make few steps a pass.
@@ -36,12 +39,14 @@ _CODED_WIDTH = 128
 class Supervision:
     """Pairs of query and document, none of whose documents a question of the evaluation is about.
 
-    queries (q, d) and pairs (p, 2) are None without labels. about: where they come from.
+    queries (q, d) and pairs (p, 2) are None without labels. rows: (r,) rising, of the documents
+    that pairs name or, without pairs, whose vectors are trained on. about: where they come from.
     """
 
     queries: NDArray[np.float32] | None
     pairs: NDArray[np.int64] | None
     grades: NDArray[np.float32] | None
+    rows: NDArray[np.int64]
     about: str
 
 
@@ -50,10 +55,11 @@ def train_adapter(
 ) -> tuple[Adapter, str]:
     """The adapter that settings.adapt names, and a sentence on what it was trained on.
 
+    It keeps the rows that its pairs name, so that later questions about them are told apart.
     Raises UserError where vectors do not compare by cosine, or pairs name what is not there.
     """
     from nestvec.learn.adapters.examples import Examples
-    from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
+    from nestvec.learn.adapters.methods import METHODS, AdapterSettings, fit_adapter
     from nestvec.learn.adapters.settings import Training, default_widths
 
     if material.similarity != "cosine":
@@ -62,9 +68,14 @@ def train_adapter(
             "--adapt, or take --similarity cosine."
         )
     method = AUTO if settings.adapt == "auto" else str(settings.adapt)
-    found = supervise(material, source, settings, progress)
+    if METHODS[method].labels == "unused":
+        found = _unlabelled(material, settings.seed, NO_LABELS)
+    else:
+        found = supervise(material, source, settings, progress)
     dim = material.vectors.shape[1]
-    count = len(material.vectors) if found.pairs is None else len(found.pairs)
+    labelled = found.pairs is not None
+    documents = material.vectors if labelled else material.vectors[found.rows]
+    count = len(documents) if found.pairs is None else len(found.pairs)
     batch = int(min(LARGEST_BATCH, max(64, count // 8)))
     epochs = max(EPOCHS, -(-_FEWEST_STEPS // max(1, count // batch)))
     how = AdapterSettings(
@@ -74,39 +85,83 @@ def train_adapter(
         ),
         temperature=0.03,
     )
-    examples = Examples(material.vectors, found.queries, found.pairs, found.grades)
+    examples = Examples(documents, found.queries, found.pairs, found.grades)
     adapter = fit_adapter(method, examples, how, folder=work / "adapter", progress=progress)
     if len(adapter.stages) > 1:
         # A codec codes one vector: of a chain, the stage that serves its bytes best.
         near = min(adapter.stages, key=lambda stage: abs(stage.width - _CODED_WIDTH))
         adapter = adapter.cut(near.width)
+    if labelled:
+        adapter = replace(adapter, trained_rows=found.rows.astype(np.uint32))
     return adapter, f"adapter {method}, trained on {found.about}"
 
 
 def supervise(
     material: Material, source: Source, settings: BuildSettings, progress: Progress
 ) -> Supervision:
-    """Given pairs, else a train split beside the source, else titles, else nothing."""
-    held = np.zeros(len(material.vectors), bool)
-    if material.questions is not None:
-        held[material.questions.task.relevance.rows] = True
+    """Given pairs, else a train split, else titles, else neighbouring passages, else no labels."""
+    held = asked_rows(material)
     path = _pairs_path(source, settings)
     if path is not None:
-        return _of_qrels(material, source, path, held, progress)
+        return _of_qrels(material, source, path, held, settings.seed, progress)
     if not material.titled and material.encoder is not None:
         titles = [honest_title(row) for row in material.rows]
-        chosen, rows = title_queries(titles, MOST_TITLES, settings.seed)
+        chosen, rows = title_queries(titles, MOST_QUERIES, settings.seed)
         kept = [i for i, bearers in enumerate(rows) if not held[bearers].any()]
         if len(kept) >= FEWEST_PAIRS:
             queries = encode_queries(material.encoder, [chosen[i] for i in kept], progress)
-            pairs = [(q, row) for q, i in enumerate(kept) for row in rows[i]]
-            return Supervision(
-                queries,
-                np.array(pairs, np.int64),
-                None,
-                f"{len(kept):,} titles, each with its own text",
-            )
-    return Supervision(None, None, None, "the vectors alone, without labels")
+            pairs = np.array([(q, row) for q, i in enumerate(kept) for row in rows[i]], np.int64)
+            about = f"{len(kept):,} titles, each with its own text"
+            return Supervision(queries, pairs, None, np.unique(pairs[:, 1]), about)
+    if source.split == "paragraphs":
+        return _of_passages(material, held, settings.seed)
+    return _unlabelled(material, settings.seed, NO_LABELS)
+
+
+def asked_rows(material: Material) -> NDArray[np.bool_]:
+    """Which rows (n,) a question of the evaluation asks for, or is itself."""
+    asked = np.zeros(len(material.vectors), bool)
+    if material.questions is not None:
+        task = material.questions.task
+        asked[task.relevance.rows] = True
+        if task.own_rows is not None:
+            asked[task.own_rows[task.own_rows >= 0]] = True
+    return asked
+
+
+def _of_passages(material: Material, held: NDArray[np.bool_], seed: int) -> Supervision:
+    """Every passage as a query for the next one of its document; nothing is encoded for it.
+
+    A document is left out with all its passages where a question is about one of them.
+    """
+    documents, numbers = map(np.array, passages(material.ids))
+    asked = np.zeros(documents.max() + 1, bool)
+    asked[documents[held]] = True
+    follows = (documents[1:] == documents[:-1]) & (numbers[1:] == numbers[:-1] + 1)
+    first = np.flatnonzero(follows & (numbers[:-1] > 0) & ~asked[documents[:-1]])
+    if len(first) > MOST_QUERIES:
+        first = np.sort(np.random.default_rng(seed).choice(first, MOST_QUERIES, replace=False))
+    about = f"{len(first):,} passages, each with the next of its document"
+    left = int(asked.sum())
+    if left:
+        about += f" ({left:,} documents left out, which the evaluation asks for)"
+    if len(first) < FEWEST_PAIRS:
+        return _unlabelled(material, seed, f"the vectors alone: only {about}")
+    return Supervision(
+        np.asarray(material.vectors[first], np.float32),
+        np.column_stack([np.arange(len(first)), first + 1]),
+        None,
+        np.union1d(first, first + 1),
+        about,
+    )
+
+
+def _unlabelled(material: Material, seed: int, about: str) -> Supervision:
+    """The vectors alone, of the rows that codes may be fitted on as well: see fitting_rows."""
+    rows = np.arange(len(material.vectors))
+    if material.questions is not None:
+        rows = fitting_rows(material.questions.task, len(rows), seed, len(rows)).rows
+    return Supervision(None, None, None, rows, about)
 
 
 def _pairs_path(source: Source, settings: BuildSettings) -> Path | None:
@@ -120,7 +175,12 @@ def _pairs_path(source: Source, settings: BuildSettings) -> Path | None:
 
 
 def _of_qrels(
-    material: Material, source: Source, path: Path, held: NDArray[np.bool_], progress: Progress
+    material: Material,
+    source: Source,
+    path: Path,
+    held: NDArray[np.bool_],
+    seed: int,
+    progress: Progress,
 ) -> Supervision:
     qrels = read_qrels(path)
     queries = source.queries()
@@ -141,7 +201,7 @@ def _of_qrels(
     if left:
         about += f" ({left:,} left out, whose documents are asked for in the evaluation)"
     if sum(map(len, kept.values())) < FEWEST_PAIRS:
-        return Supervision(None, None, None, f"the vectors alone: only {about}")
+        return _unlabelled(material, seed, f"the vectors alone: only {about}")
     asked: Any
     if source.query_vectors is not None:
         asked = np.asarray(source.query_vectors)[[places[query] for query in kept]]
@@ -149,11 +209,13 @@ def _of_qrels(
         assert material.encoder is not None
         texts = {query.id: query.text for query in queries}
         asked = encode_queries(material.encoder, [texts[query] for query in kept], progress)
-    pairs = [(q, rows[d]) for q, judged in enumerate(kept.values()) for d in judged]
+    named = [(q, rows[d]) for q, judged in enumerate(kept.values()) for d in judged]
     grades = [gain for judged in kept.values() for gain in judged.values()]
+    pairs = np.array(named, np.int64)
     return Supervision(
         np.asarray(asked, np.float32),
-        np.array(pairs, np.int64),
+        pairs,
         np.array(grades, np.float32),
+        np.unique(pairs[:, 1]),
         about,
     )

@@ -31,6 +31,7 @@ from nestvec.jobs.machine import describe_machine, peak_rss_mb
 from nestvec.jobs.material import Material, gather
 from nestvec.jobs.report import report
 from nestvec.jobs.settings import BuildOptions, BuildSettings
+from nestvec.jobs.sheets import codec_parts
 from nestvec.progress import Progress, quiet
 from nestvec.vectors import row_blocks
 
@@ -86,6 +87,11 @@ class BuildResult:
     def bytes_per_vector(self) -> int:
         """Bytes that the plan reads of a row: code and facts."""
         return self.code_bytes + self.fact_bytes
+
+    @property
+    def codec_parts(self) -> str:
+        """What codec_bytes are of, in words."""
+        return codec_parts(self.adapter)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; the grid itself is in the report and in evaluate."""
@@ -232,6 +238,7 @@ def _result(
     items, dim = material.vectors.shape
     per_vector = picked.code_bytes + picked.fact_bytes
     codec_bytes = picked.coded.own_bytes
+    adapter = None if picked.coded.adapter is None else picked.coded.adapter.method
     evidence = picked.evidence
     evaluation = None
     seconds = time.monotonic() - begun
@@ -254,7 +261,7 @@ def _result(
         plan=picked.plan,
         spec=codec.spec,
         method=picked.method,
-        adapter=None if picked.coded.adapter is None else picked.coded.adapter.method,
+        adapter=adapter,
         verdict=picked.verdict,
         code_bytes=picked.code_bytes,
         fact_bytes=picked.fact_bytes,
@@ -275,7 +282,7 @@ def _result(
             *((trained_on,) if trained_on else ()),
             *picked.warnings,
             *(() if evaluation is None else evaluation.warnings),
-            *_too_few(items, pays_from, codec_bytes),
+            *_too_few(items, pays_from, codec_bytes, codec_parts(adapter)),
         ),
     )
 
@@ -285,11 +292,11 @@ def _within(material: Material) -> tuple[int, ...]:
     return tuple(width for width in material.widths if width <= material.vectors.shape[1])
 
 
-def _too_few(items: int, pays_from: int, codec_bytes: int) -> Sequence[str]:
+def _too_few(items: int, pays_from: int, codec_bytes: int, parts: str) -> Sequence[str]:
     if items >= pays_from:
         return ()
     return (
-        f"the codec ({codec_bytes / 1e6:.2g} MB) weighs more than it saves here: it pays from "
+        f"the {parts} ({codec_bytes / 1e6:.2g} MB) weighs more than it saves here: it pays from "
         f"{pays_from:,} rows, and there are {items:,}.",
     )
 

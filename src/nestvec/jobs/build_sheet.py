@@ -117,13 +117,17 @@ def _costs(result: BuildResult) -> Iterator[Cost]:
         in_bytes(result.bytes_per_vector * 1e6),
     )
     yield Cost(
-        f"these {result.items:,} rows, codec included",
+        f"these {result.items:,} rows, {result.codec_parts} included",
         in_bytes(full * result.items),
         in_bytes(result.total_bytes),
     )
-    yield Cost("of it the codec, once", "none", in_bytes(result.codec_bytes))
+    yield Cost(f"of it the {result.codec_parts}, once", "none", in_bytes(result.codec_bytes))
     if result.codec_bytes:
-        yield Cost("codes and codec are smaller from", "", f"{result.break_even_rows:,} rows")
+        yield Cost(
+            f"codes and {result.codec_parts} are smaller from",
+            "",
+            f"{result.break_even_rows:,} rows",
+        )
     on_disk = result.vectors_on_disk_bytes
     yield Cost(
         "vectors kept on disk beside the codes",

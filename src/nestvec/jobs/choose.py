@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
@@ -15,7 +15,7 @@ from nestvec.choose.baselines import plain_baselines
 from nestvec.choose.cheapest import DEFAULT_HITS, Choice, Wish
 from nestvec.choose.cheapest import choose as cheapest
 from nestvec.choose.compare import halves
-from nestvec.choose.evidence import Evidence
+from nestvec.choose.evidence import Evidence, adapted_name, unadapted
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.judge import Verdict, judge
 from nestvec.choose.methods import Method
@@ -183,14 +183,14 @@ def pick(
     keeper = next(each for each in keepers if each.name == choice.option.method)
     coded = keeper.coded(material.vectors, choice.cut, progress)
     share = choice.comparison.share
-    nested = _nested_name(keepers, choice.option.method)
+    names = _shown_names(keepers, mapped, choice.option.method)
     return Picked(
         coded,
         str(choice.plan),
         choice.cut,
         choice.option.fact_bytes,
-        "nested" if choice.option.method == nested else choice.option.method,
-        _renamed(evidence, nested),
+        names.get(choice.option.method, choice.option.method),
+        _renamed(evidence, names),
         None if share is None else (share.value, share.low, share.high),
         choice.met,
         _sentence(choice, evidence),
@@ -282,16 +282,28 @@ def _verdict(
     return judge(evidence, mapped[-1].name, names, seed=settings.seed, queries=choosing)
 
 
-def _nested_name(keepers: Sequence[Keeper], chosen: str) -> str:
-    """Which of the codes a report calls "nested": the chosen one where it has cuts to show."""
-    laddered = [keeper.name for keeper in keepers if is_ladder(keeper.spec)]
-    return chosen if chosen in laddered or not laddered else laddered[0]
+def _shown_names(
+    keepers: Sequence[Keeper], mapped: Sequence[Keeper], chosen: str
+) -> dict[str, str]:
+    """Which code a report calls "nested", and the same one over adapted vectors.
+
+    It is the chosen one where that has cuts to show. keepers: those chosen among. mapped: adapted.
+    """
+    laddered = [keeper.spec for keeper in keepers if is_ladder(keeper.spec)]
+    spec = unadapted(chosen) or chosen
+    if laddered and spec not in laddered:
+        spec = laddered[0]
+    names = {spec: "nested"}
+    for keeper in mapped:
+        if keeper.spec == spec and keeper.adapter is not None:
+            names[keeper.name] = adapted_name(keeper.adapter.method, "nested")
+    return names
 
 
-def _renamed(evidence: Evidence, nested: str) -> Evidence:
-    """The evidence with one method called "nested"."""
+def _renamed(evidence: Evidence, names: Mapping[str, str]) -> Evidence:
+    """The evidence with some methods under other names."""
     cells = tuple(
-        replace(cell, method="nested") if cell.method == nested else cell for cell in evidence.cells
+        replace(cell, method=names.get(cell.method, cell.method)) for cell in evidence.cells
     )
     return replace(evidence, cells=cells)
 
@@ -301,6 +313,8 @@ def _sentence(choice: Choice, evidence: Evidence) -> str:
     option = choice.option
     smaller = 4 * evidence.dim / option.bytes_per_vector
     size = f"{option.bytes_per_vector} bytes a vector"
+    if unadapted(option.method) is not None:
+        size += " of adapted nested code"
     share = choice.comparison.share
     if share is None:
         return f"{size}: {choice.reason}"

@@ -17,9 +17,10 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.bridge import faiss
 from nestvec.choose.adapted import AdaptedMethod
 from nestvec.choose.baselines import plain_baselines
-from nestvec.choose.evidence import Evidence
+from nestvec.choose.evidence import SEEN, Evidence, adapted_name
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import Method
+from nestvec.choose.relevance import QueryTask, mark_seen
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_settings, check_source, check_task, is_collection
 from nestvec.jobs.evaluation import Evaluation, nested_codes
@@ -68,7 +69,7 @@ def evaluate_with(
         codes += _adapted(codes, material.adapter)
         evidence = evaluate_grid(
             material.vectors,
-            questions.task,
+            _marked(questions.task, material.adapter),
             [*codes, *rivals()],
             metric=material.similarity,
             seed=settings.seed,
@@ -89,7 +90,14 @@ def _adapted(codes: Sequence[Method], adapter: Adapter | None) -> list[Method]:
     """The same codes over a collection's adapted vectors; none without an adapter."""
     if adapter is None:
         return []
-    return [AdaptedMethod(f"{adapter.method}:{code.name}", adapter, code) for code in codes]
+    return [AdaptedMethod(adapted_name(adapter.method, code.name), adapter, code) for code in codes]
+
+
+def _marked(task: QueryTask, adapter: Adapter | None) -> QueryTask:
+    """The task, queries told apart whose documents the adapter was trained on."""
+    if adapter is None or adapter.trained_rows is None:
+        return task
+    return mark_seen(task, adapter.trained_rows)
 
 
 @contextmanager
@@ -146,6 +154,18 @@ def remarks(evidence: Evidence) -> tuple[str, ...]:
         found.append(
             f"codes were fitted on rows that queries ask for, since {evidence.documents:,} rows "
             "are too few to spare them; new rows may do a little worse."
+        )
+    seen = evidence.part(SEEN)
+    if seen is not None and seen.queries == evidence.queries:
+        found.append(
+            "every query asks for documents that the adapter was trained on, so none says how "
+            "adapted codes do on others."
+        )
+    elif seen is not None:
+        found.append(
+            f"{seen.queries:,} of {evidence.queries:,} queries ask for documents that the adapter "
+            "was trained on; they are reported apart, and adapted codes are to be judged by the "
+            "unseen ones."
         )
     if evidence.queries < 100:
         found.append(f"{evidence.queries} queries prove little: read the intervals.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.index.collection import Collection, Sizes
+from nestvec.jobs.sheets import codec_parts
 
 
 @dataclass(frozen=True)
@@ -38,30 +39,31 @@ class Info:
     def lines(self) -> list[tuple[str, str]]:
         """Name and value, for people."""
         sizes = self.sizes
-        found = [
+        return [
             ("rows", f"{self.items:,}"),
             ("dimensions", f"{self.dim}"),
             ("model", self.model or "none, built from vectors"),
             ("similarity", self.similarity),
             (
-                "code",
+                "adapted code" if self.adapter else "code",
                 f"{self.spec}, {sizes.code_bytes} bytes and {sizes.fact_bytes} of facts a row",
             ),
             *([("adapter", self.adapter)] if self.adapter else []),
             ("plan", self.plan),
+            *self._kept(),
             ("full vectors", "kept" if self.has_vectors else "not kept"),
-            ("codec", f"{sizes.codec_bytes:,} bytes"),
+            (codec_parts(self.adapter), f"{sizes.codec_bytes:,} bytes"),
             ("on disk", f"{sizes.rows_on_disk + sizes.files_on_disk:,} bytes"),
             ("cache", f"{sizes.cache_on_disk:,} bytes, may be deleted"),
             ("format", f"{self.format_version}, written by nestvec {self.created_with}"),
         ]
-        if self.kept is not None:
-            kept = self.kept
-            share = (
-                f"{100 * kept['value']:.1f} % ({100 * kept['low']:.1f} to {100 * kept['high']:.1f})"
-            )
-            found.insert(6, ("kept", f"{share} of {self.metric} at build"))
-        return found
+
+    def _kept(self) -> list[tuple[str, str]]:
+        if self.kept is None:
+            return []
+        value, low, high = (100 * self.kept[name] for name in ("value", "low", "high"))
+        share = f"{value:.1f} % ({low:.1f} to {high:.1f})"
+        return [("kept", f"{share} of {self.metric} at build")]
 
 
 def info(path: str | os.PathLike[str]) -> Info:

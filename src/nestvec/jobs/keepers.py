@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
 from nestvec.choose.adapted import AdaptedFitted
+from nestvec.choose.evidence import adapted_name
 from nestvec.choose.methods import NestedCodes, NestedFitted, NestedMethod
 from nestvec.choose.specs import candidate_power, is_ladder
 from nestvec.codec.nested import Codec
@@ -25,7 +26,7 @@ class Keeper:
 
     def __init__(self, spec: str, rows: int, adapter: Adapter | None = None) -> None:
         self.spec = spec
-        self.name = spec if adapter is None else f"{adapter.method}:{spec}"
+        self.name = spec if adapter is None else adapted_name(adapter.method, spec)
         self.adapter = adapter
         self._method = NestedMethod(spec, power=candidate_power(rows), name=spec)
         self._codec: Codec | None = None

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from nestvec.choose.evidence import Evidence
+from nestvec.choose.evidence import SEEN, Evidence
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.jobs.sheets import report_cells
@@ -37,7 +37,7 @@ def add_to_report(collection: str | os.PathLike[str], evidence: Evidence) -> Pat
     """Put the methods of a new grid into a collection's report, and say where it stands.
 
     The collection's own codes keep the cells of their build. Raises UserError where the grid was
-    measured by other queries than the build.
+    measured by other queries than the build, such as those that its adapter was trained for.
     """
     opened = Collection.open(Path(collection))
     sheet = sheet_of(opened)
@@ -48,6 +48,12 @@ def add_to_report(collection: str | os.PathLike[str], evidence: Evidence) -> Pat
             f"a report holds one measurement; it was built by {sheet.measure} on {built_queries} "
             f"queries, and this grid is {evidence.measure} on {evidence.queries}: build again, "
             "or evaluate without --report."
+        )
+    seen = evidence.part(SEEN)
+    if seen is not None:
+        raise UserError(
+            f"a report holds queries that no training touched, and {seen.queries:,} of this grid "
+            "ask for documents that the adapter was trained on: evaluate without --report."
         )
     own = {"nested", *((sheet.chosen.method,) if sheet.chosen else ())}
     found = tuple(cell for cell in report_cells(evidence) if cell.method not in own)

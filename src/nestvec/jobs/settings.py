@@ -132,8 +132,8 @@ class BuildSettings(ChooseSettings):
 
     store_vectors: keep the float16 vectors beside the codes. adapt: train an adapter and let the
     judge decide: one of ADAPTERS, or "auto"; None for none. pairs: a file of query, document and
-    score to train it on, by default the train split beside SRC, else titles. force: use the
-    adapter though the judge refuses it.
+    score to train it on, by default the train split beside SRC, else titles, else passages with
+    their neighbours where texts are split. force: use the adapter though the judge refuses it.
     """
 
     store_vectors: bool = True

@@ -45,6 +45,11 @@ class Coded:
         return self.codec.size_bytes() + (0 if self.adapter is None else self.adapter.size_bytes())
 
 
+def codec_parts(adapter: str | None) -> str:
+    """What is stored once beside the codes, in words. adapter: its method, or None."""
+    return "codec" if adapter is None else "codec with its adapter"
+
+
 def report_cells(evidence: Evidence) -> tuple[Cell, ...]:
     """The grid as a report draws it: bytes are all that is read of a row."""
     return tuple(

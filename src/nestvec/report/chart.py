@@ -1,6 +1,6 @@
 """The picture of quality against bytes, as SVG, for a page or alone.
 
-Lines carry their own names; the nested code stands out, the others stay quiet. Values are
+Lines carry their own names; the nested codes stand out, the others stay quiet. Values are
 in a table beside the picture and in the points' tooltips.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from nestvec.report.labels import Box, Spot, place, text_width
+from nestvec.report.labels import MOST_COVERED, Box, Spot, place, text_width
 from nestvec.report.scales import (
     LinearScale,
     LogScale,
@@ -19,8 +19,11 @@ from nestvec.report.scales import (
     quality_range,
     quality_ticks,
 )
-from nestvec.report.sheet import Cell, Sheet, family, methods, title
+from nestvec.report.sheet import Cell, Sheet, family, is_nested, methods, title
 from nestvec.report.style import COLORS, chart_style, number
+
+#: marks that the name of a nested code may cover: it is looked for, and has a rim of paper
+NESTED_COVERED = 20.0
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,10 @@ def draw(sheet: Sheet, canvas: Canvas, name: str, before: str = "") -> str:
 def describe(sheet: Sheet) -> str:
     """The picture in words, for those who do not see it."""
     words = f"Full vectors, {sheet.full_bytes:,.0f} bytes: {number(sheet.full.value)}."
-    nested = _sorted(cell for cell in sheet.cells if cell.method == "nested")
-    if nested:
-        cuts = ", ".join(f"{cell.bytes:g} bytes {number(cell.value)}" for cell in nested)
-        words += f" Nested code: {cuts}."
+    for method in filter(is_nested, methods(sheet)):
+        cells = _sorted(cell for cell in sheet.cells if cell.method == method)
+        cuts = ", ".join(f"{cell.bytes:g} bytes {number(cell.value)}" for cell in cells)
+        words += f" {title(method).capitalize()}: {cuts}."
     return words
 
 
@@ -154,13 +157,13 @@ def _full_band(sheet: Sheet, canvas: Canvas, y: LinearScale) -> str:
 def _line(method: str, cells: Sequence[Cell], x: LogScale, y: LinearScale) -> str:
     parts = [f'<g class="line {family(method)}" data-method="{escape(method)}">']
     if len(cells) > 1:
-        if family(method) == "nested":
+        if is_nested(method):
             upper = [(x(cell.bytes), y(cell.high)) for cell in cells]
             lower = [(x(cell.bytes), y(cell.low)) for cell in reversed(cells)]
             parts.append(f'<polygon class="band" points="{_points(upper + lower)}"/>')
         path = _points([(x(cell.bytes), y(cell.value)) for cell in cells])
         parts.append(f'<polyline class="path" points="{path}"/>')
-    radius = 3.4 if family(method) == "nested" else 2.4
+    radius = 3.4 if is_nested(method) else 2.4
     for cell in cells:
         at, mid = x(cell.bytes), y(cell.value)
         parts.append("<g>")
@@ -204,11 +207,13 @@ def _chosen(
     middle = min(max(at, canvas.left + half), canvas.width - canvas.right - half)
     level = floor - 12
     markup = (
+        f'<g class="chosen {family(sheet.chosen.method)}-chosen">'
         f'<line class="drop" x1="{at:.1f}" x2="{at:.1f}" y1="{mid + 8:.1f}" y2="{floor}"/>'
         f'<circle class="ring" cx="{at:.1f}" cy="{mid:.1f}" r="8"/>'
         f'<rect class="tag" x="{middle - half:.1f}" y="{level - 15}" width="{2 * half:.1f}" '
         'height="21" rx="10.5"/>'
         f'<text class="tag-text" x="{middle:.1f}" y="{level}" text-anchor="middle">{text}</text>'
+        "</g>"
     )
     return markup, Box(middle - half, level - 15, middle + half, level + 6)
 
@@ -234,12 +239,13 @@ def _names(
         f"{escape(full_text)}</text>"
     ]
     taken = [full_box, *([marker] if marker else [])]
-    # the nested code first, then the longest lines: they are looked for first
-    order = sorted(spots, key=lambda name: (family(name) != "nested", -len(spots[name])))
+    # the nested codes first, then the longest lines: they are looked for first
+    order = sorted(spots, key=lambda name: (not is_nested(name), -len(spots[name])))
     for method in order:
         others = [line for name, line in spots.items() if name != method]
         others.append([(canvas.left, full_y), (canvas.width - canvas.right, full_y)])
-        label = place(title(method), spots[method], others, taken, frame, canvas.font)
+        most = NESTED_COVERED if is_nested(method) else MOST_COVERED
+        label = place(title(method), spots[method], others, taken, frame, canvas.font, most)
         if label is None:
             continue
         taken.append(label.box)

@@ -58,15 +58,17 @@ def place(
     taken: Sequence[Box],
     frame: Box,
     font: float,
+    most_covered: float = MOST_COVERED,
 ) -> Label | None:
     """The best label of a line, or None where every spot covers too much.
 
     line: the line's points in pixels; others: all other lines; taken: boxes to keep clear of.
+    most_covered: marks of lines that it may cover.
     """
     marks = [spot for other in others for spot in _dense(other)]
     own = _dense(line)
     best: Label | None = None
-    least: float = MOST_COVERED
+    least = most_covered
     for rank, label in enumerate(_candidates(text, line, font)):
         box = label.box
         if box.left < frame.left or box.right > frame.right:

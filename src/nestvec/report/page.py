@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from html import escape
 
 from nestvec.report.chart import NARROW, WIDE, draw
-from nestvec.report.sheet import Cell, Chosen, Question, Reading, Sheet, family, methods, title
+from nestvec.report.sheet import (
+    Cell,
+    Chosen,
+    Question,
+    Reading,
+    Sheet,
+    family,
+    is_nested,
+    methods,
+    title,
+)
 from nestvec.report.style import PAGE, number
 
 #: characters of a hit's text that are shown
@@ -19,7 +29,7 @@ def page(sheet: Sheet) -> str:
         [
             _head(sheet),
             _picture(sheet),
-            _nested_table(sheet),
+            _tables(sheet),
             _costs(sheet),
             _questions(sheet),
             _notes(sheet),
@@ -31,10 +41,15 @@ def page(sheet: Sheet) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(sheet.name)}: quality against bytes</title>\n"
-        f"<style>{PAGE}</style>\n</head>\n<body>\n<main>\n{body}\n"
+        f'<style>{PAGE}</style>\n</head>\n<body>\n<main class="{_accent(sheet)}">\n{body}\n'
         f"<footer>nestvec {escape(sheet.version)}, {escape(sheet.made)}</footer>\n"
         "</main>\n</body>\n</html>\n"
     )
+
+
+def _accent(sheet: Sheet) -> str:
+    """The class that gives what was chosen the colour of its line."""
+    return "" if sheet.chosen is None else f"{family(sheet.chosen.method)}-chosen"
 
 
 def _head(sheet: Sheet) -> str:
@@ -76,7 +91,7 @@ def _tiles(sheet: Sheet, chosen: Chosen) -> str:
             number(sheet.full.value),
             f"{number(sheet.full.low)} to {number(sheet.full.high)}",
         ),
-        ("plan", escape(chosen.plan), f"code {escape(chosen.spec)}"),
+        ("plan", escape(chosen.plan), f"{_kind(chosen)} {escape(chosen.spec)}"),
     ]
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{value}<small>{note}</small></dd></div>"
@@ -85,8 +100,13 @@ def _tiles(sheet: Sheet, chosen: Chosen) -> str:
     return f'<dl class="tiles">{items}</dl>'
 
 
+def _kind(chosen: Chosen) -> str:
+    return "adapted code" if family(chosen.method) == "adapted" else "code"
+
+
 KEY = {
     "nested": "nested code, cut anywhere",
+    "adapted": "adapted nested code, cut anywhere",
     "float": "float32, fewer dimensions",
     "int8": "int8, fewer dimensions",
     "quantizer": "other codes",
@@ -111,27 +131,12 @@ def _picture(sheet: Sheet) -> str:
     )
 
 
-def _nested_table(sheet: Sheet) -> str:
-    nested = [cell for cell in sheet.cells if family(cell.method) == "nested"]
-    chosen = None
-    if sheet.chosen is not None and family(sheet.chosen.method) == "nested":
-        chosen = sheet.chosen.code_bytes + sheet.chosen.fact_bytes
+def _tables(sheet: Sheet) -> str:
+    """A table of each nested code, that of the choice first, and one of all methods."""
+    chosen = None if sheet.chosen is None else sheet.chosen.method
+    nested = sorted(filter(is_nested, methods(sheet)), key=lambda method: method != chosen)
     parts = ["<section><h2>What each byte count costs</h2>"]
-    if nested:
-        parts.append(
-            _table(
-                f"The nested code: {sheet.measure} and its paired difference from the full "
-                f"vectors ({number(sheet.full.value)}), each with its 95 % interval",
-                ("bytes = code + norm", "value", "difference"),
-                (
-                    (
-                        [_count(cell), *_figures(cell)],
-                        "is-chosen" if cell.bytes == chosen else "",
-                    )
-                    for cell in nested
-                ),
-            )
-        )
+    parts += [_nested_table(sheet, method) for method in nested]
     parts.append(
         f"<details><summary>All methods, {len(sheet.cells)} cells</summary>"
         + _table(
@@ -153,6 +158,22 @@ def _nested_table(sheet: Sheet) -> str:
         + "</details></section>"
     )
     return "".join(parts)
+
+
+def _nested_table(sheet: Sheet, method: str) -> str:
+    chosen = None
+    if sheet.chosen is not None and sheet.chosen.method == method:
+        chosen = sheet.chosen.code_bytes + sheet.chosen.fact_bytes
+    return _table(
+        f"The {title(method)}: {sheet.measure} and its paired difference from the full "
+        f"vectors ({number(sheet.full.value)}), each with its 95 % interval",
+        ("bytes = code + norm", "value", "difference"),
+        (
+            ([_count(cell), *_figures(cell)], "is-chosen" if cell.bytes == chosen else "")
+            for cell in sheet.cells
+            if cell.method == method
+        ),
+    )
 
 
 def _count(cell: Cell) -> str:

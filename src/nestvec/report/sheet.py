@@ -11,7 +11,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-Family = Literal["nested", "float", "int8", "quantizer"]
+from nestvec.choose.evidence import unadapted
+
+Family = Literal["nested", "adapted", "float", "int8", "quantizer"]
 
 SCHEMA_VERSION = 1
 
@@ -144,6 +146,9 @@ class Sheet:
         return _revive(cls, value)
 
 
+#: the families that stand out; the last is drawn on top
+NESTED: tuple[Family, ...] = ("nested", "adapted")
+
 #: methods -> family; a method that is not here is drawn as a quantizer
 FAMILIES: dict[str, Family] = {
     "nested": "nested",
@@ -177,20 +182,31 @@ NAMES = {
 
 def family(method: str) -> Family:
     """The family a method is drawn in."""
+    code = unadapted(method)
+    if code is not None:
+        return "adapted" if family(code) == "nested" else family(code)
     return FAMILIES.get(method, "int8" if method.endswith("xint8") else "quantizer")
 
 
 def title(method: str) -> str:
     """A method's name for people."""
+    code = unadapted(method)
+    if code is not None:
+        return f"adapted {title(code)}"
     if method.endswith("xint8"):
         return f"prefix, {method.removesuffix('xint8')} dims, int8"
     return NAMES.get(method, f"nested {method}" if "xcb" in method else method)
 
 
 def methods(sheet: Sheet) -> list[str]:
-    """The methods of a sheet in the order they came, the nested code last (drawn on top)."""
+    """The methods of a sheet in the order they came, the nested codes last (drawn on top)."""
     names = list(dict.fromkeys(cell.method for cell in sheet.cells))
-    return sorted(names, key=lambda name: family(name) == "nested")
+    return sorted(names, key=lambda name: NESTED.index(family(name)) if is_nested(name) else -1)
+
+
+def is_nested(method: str) -> bool:
+    """Whether a method is the nested code, over vectors as they are or adapted."""
+    return family(method) in NESTED
 
 
 T = TypeVar("T")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 LIGHT = (
     "--paper:#fcfbf8;--panel:#f4f2ec;--ink:#1c2024;--soft:#5b6168;--rule:#ddd9cf;--grid:#ebe8e0;"
-    "--nested:#0a6b66;--nested-soft:rgba(10,107,102,.13);--float:#5a74a8;--int8:#8a6bab;"
+    "--nested:#0a6b66;--nested-soft:rgba(10,107,102,.13);--adapted:#b0264f;"
+    "--adapted-soft:rgba(176,38,79,.12);--float:#5a74a8;--int8:#8a6bab;"
     "--quantizer:#a8763a;--good:#0a6b66;--warn:#8a4b08;--warn-ground:#fbf0dd"
 )
 DARK = (
     "--paper:#14171a;--panel:#1c2024;--ink:#e8e6e1;--soft:#a0a6ad;--rule:#343a40;--grid:#23282d;"
-    "--nested:#5fd0c4;--nested-soft:rgba(95,208,196,.16);--float:#8ba3d6;--int8:#b79ad6;"
+    "--nested:#5fd0c4;--nested-soft:rgba(95,208,196,.16);--adapted:#ff8fab;"
+    "--adapted-soft:rgba(255,143,171,.16);--float:#8ba3d6;--int8:#b79ad6;"
     "--quantizer:#d3a063;--good:#5fd0c4;--warn:#f0c98a;--warn-ground:#33291a"
 )
 COLORS = f":root,svg{{{LIGHT}}}@media (prefers-color-scheme:dark){{:root,svg{{{DARK}}}}}"
@@ -22,7 +24,15 @@ def chart_style(scope: str) -> str:
         f"{scope} .{name} .path,{scope} .{name} .whisker{{stroke:var(--{name})}}"
         f"{scope} .{name} .point{{fill:var(--{name})}}"
         f"{scope} .{name}-name{{fill:var(--{name})}}"
-        for name in ("float", "int8", "quantizer", "nested")
+        for name in ("float", "int8", "quantizer", "nested", "adapted")
+    )
+    strong = "".join(
+        f"{scope} .{name} .band{{fill:var(--{name}-soft)}}"
+        f"{scope} .{name} .path{{stroke-width:2.8;opacity:1}}"
+        f"{scope} .{name} .point{{opacity:1}}"
+        f"{scope} .{name} .whisker{{opacity:0}}"
+        f"{scope} .{name}-name{{font-weight:650}}"
+        for name in ("nested", "adapted")
     )
     return (
         f"{scope} text{{font-family:{FONT}}}"
@@ -34,19 +44,15 @@ def chart_style(scope: str) -> str:
         f"{scope} .path{{fill:none;stroke-width:1.3;opacity:.65}}"
         f"{scope} .whisker{{stroke-width:1;opacity:.3}}"
         f"{scope} .point{{opacity:.8}}"
-        f"{scope} .band{{fill:var(--nested-soft)}}"
         f"{scope} .touch{{fill:transparent}}"
-        f"{families}"
-        f"{scope} .nested .path{{stroke-width:2.8;opacity:1}}"
-        f"{scope} .nested .point{{opacity:1}}"
-        f"{scope} .nested .whisker{{opacity:0}}"
+        f"{families}{strong}"
         f"{scope} .name{{paint-order:stroke;stroke:var(--paper);stroke-width:4px;"
         "stroke-linejoin:round}"
-        f"{scope} .nested-name{{font-weight:650}}"
         f"{scope} .full-name{{fill:var(--ink)}}"
-        f"{scope} .drop{{stroke:var(--nested);stroke-dasharray:2 3}}"
-        f"{scope} .ring{{fill:none;stroke:var(--nested);stroke-width:2}}"
-        f"{scope} .tag{{fill:var(--nested)}}"
+        f"{scope} .adapted-chosen{{--chosen:var(--adapted)}}"
+        f"{scope} .drop{{stroke:var(--chosen,var(--nested));stroke-dasharray:2 3}}"
+        f"{scope} .ring{{fill:none;stroke:var(--chosen,var(--nested));stroke-width:2}}"
+        f"{scope} .tag{{fill:var(--chosen,var(--nested))}}"
         f"{scope} .tag-text{{fill:var(--paper);font-weight:600}}"
     )
 
@@ -65,7 +71,8 @@ p{{margin:0 0 12px;max-width:72ch}}
 .soft{{color:var(--soft)}}
 .lead{{color:var(--soft);margin-bottom:26px}}
 .verdict{{font-size:20px;line-height:1.45;max-width:62ch;margin:0 0 4px}}
-.verdict strong{{color:var(--nested);font-weight:650}}
+.adapted-chosen{{--chosen:var(--adapted);--chosen-soft:var(--adapted-soft)}}
+.verdict strong{{color:var(--chosen,var(--nested));font-weight:650}}
 .tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;
   background:var(--rule);border:1px solid var(--rule);border-radius:10px;overflow:hidden;
   margin:26px 0 0}}
@@ -86,6 +93,7 @@ figcaption{{font-size:14px;color:var(--soft);margin-top:8px;max-width:80ch}}
 .chart.narrow{{display:none}}
 {chart_style(".chart")}
 .scroll{{overflow-x:auto;-webkit-overflow-scrolling:touch}}
+.scroll+.scroll{{margin-top:32px}}
 table{{border-collapse:collapse;width:100%;font-size:15px}}
 caption{{text-align:left;color:var(--soft);font-size:14px;padding-bottom:8px}}
 th,td{{padding:7px 18px 7px 0;text-align:left;vertical-align:baseline;
@@ -95,8 +103,8 @@ thead th{{font-weight:500;font-size:13px;color:var(--soft);white-space:nowrap}}
 tbody th{{font-weight:500}}
 .num{{text-align:right;white-space:nowrap}}
 td small,th small{{color:var(--soft);font-size:13px;font-weight:400;margin-left:10px}}
-tr.is-chosen>*{{background:var(--nested-soft);font-weight:600}}
-tr.is-chosen>:first-child{{box-shadow:inset 3px 0 var(--nested);padding-left:10px}}
+tr.is-chosen>*{{background:var(--chosen-soft,var(--nested-soft));font-weight:600}}
+tr.is-chosen>:first-child{{box-shadow:inset 3px 0 var(--chosen,var(--nested));padding-left:10px}}
 details{{margin-top:18px}}
 summary{{cursor:pointer;color:var(--soft);font-size:15px}}
 summary:focus-visible{{outline:2px solid var(--nested);outline-offset:3px;border-radius:3px}}
