@@ -11,10 +11,11 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.choose.adapted import AdaptedFloat, AdaptedMethod
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import NestedMethod
-from nestvec.choose.relevance import QueryTask
+from nestvec.choose.relevance import QueryTask, agreement
 from nestvec.cli.main import main
 from nestvec.errors import UserError
 from nestvec.jobs.adapt import load_adapter
+from nestvec.learn.adapters import methods
 from nestvec.measure.metrics import Relevance
 from nestvec.vectors import normalize
 
@@ -100,6 +101,19 @@ def test_what_does_not_help_is_refused_unless_forced(folder, tmp_path):
     code, _, _ = adapt(folder, tmp_path / "forced", *useless, "--force")
     assert code == 0
     assert load_adapter(tmp_path / "forced").method == "linear"
+
+
+def test_rows_that_the_judge_asks_about_are_not_learned_from(folder, tmp_path, monkeypatch):
+    real, learned = methods.fit_adapter, []
+
+    def watched(method, examples, *more, **named):
+        learned.append(examples)
+        return real(method, examples, *more, **named)
+
+    monkeypatch.setattr(methods, "fit_adapter", watched)
+    nv.adapt(folder / "docs.npz", tmp_path / "ad", widths=(4, 8), epochs=1)
+    asked = agreement(learned[0].documents, seed=0).own_rows
+    assert sorted([*learned[0].rows, *asked]) == list(range(ROWS))
 
 
 def test_few_pairs_prove_nothing(folder, tmp_path):

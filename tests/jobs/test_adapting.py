@@ -10,6 +10,7 @@ import nestvec as nv
 from nestvec.bridge import faiss
 from nestvec.choose.relevance import QueryTask, agreement
 from nestvec.cli.main import main
+from nestvec.data.rows import Row
 from nestvec.data.source import Source, open_source
 from nestvec.errors import UserError
 from nestvec.jobs.adapting import FEWEST_PAIRS, asked_rows, supervise, train_adapter
@@ -69,6 +70,56 @@ def test_documents_that_are_asked_for_are_left_out_whole(tmp_path):
     )
     left = {*range(5), *range(35, 40)}
     assert found.rows.tolist() == [row for row in range(len(IDS)) if row not in left]
+
+
+PROSE = (
+    "Number {0} is a text of its own. It has three sentences in all of it. The last of {0} ends it."
+)
+
+
+class Words:
+    """An encoder that says what it was asked."""
+
+    name = "words"
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, texts, kind):
+        assert kind == "query"
+        self.asked += texts
+        return np.ones((len(texts), DIM), np.float32)
+
+
+def told(count, questions):
+    rows = [Row(str(i), PROSE.format(i)) for i in range(count)]
+    return Material(
+        "m", "texts", rows, [row.id for row in rows], vectors(count), "cosine", questions, Words()
+    )
+
+
+def test_sentences_are_queries_for_their_texts(tmp_path):
+    taken = told(60, asking(3, 7))
+    found = supervise(taken, Source(tmp_path, "texts", tmp_path), SETTINGS, quiet())
+    rows = [row for row in range(60) if row not in (3, 7)]
+    assert found.about == "58 sentences, each with the text it was taken from"
+    assert found.pairs.tolist() == [[query, row] for query, row in enumerate(rows)]
+    assert found.rows.tolist() == rows
+    for row, sentence in zip(rows, taken.encoder.asked, strict=True):
+        assert sentence in PROSE.format(row)
+
+
+def test_sentences_teach_nothing_that_agreement_could_like(tmp_path):
+    documents = vectors(60)
+    questions = Questions(agreement(documents, at_most=5), ("",) * 5, "", {})
+    found = supervise(told(60, questions), Source(tmp_path, "texts", tmp_path), SETTINGS, quiet())
+    assert found.pairs is None
+
+
+def test_few_sentences_are_none(tmp_path):
+    source = Source(tmp_path, "texts", tmp_path)
+    found = supervise(told(FEWEST_PAIRS, asking(3)), source, SETTINGS, quiet())
+    assert found.pairs is None
 
 
 def test_few_passages_leave_the_vectors_alone(tmp_path):

@@ -220,6 +220,13 @@ def test_documents_are_held_out_by_row():
     assert len(Examples(DOCUMENTS[:2]).split_documents(0.1, seed=0)[0].rows) == 1
 
 
+def test_of_chosen_rows_no_others_are_held_out():
+    chosen = np.array([1, 4, 5, 9, 16])
+    fitted, held = Examples(DOCUMENTS, rows=chosen).split_documents(0.4, seed=0)
+    assert (len(fitted.rows), len(held.rows)) == (3, 2)
+    assert sorted([*fitted.rows, *held.rows]) == chosen.tolist()
+
+
 def test_a_digest_is_of_what_is_in_them():
     same = replace(EXAMPLES, documents=DOCUMENTS.copy(), pairs=PAIRS.copy())
     others = [

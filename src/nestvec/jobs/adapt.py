@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -116,9 +116,13 @@ def adapt_with(
     if examples.labelled:
         by = examples.split if examples.tied <= 1 - _JUDGED_SHARE else examples.split_queries
         examples, judged = by(_JUDGED_SHARE, settings.seed)
+    task = _task(inputs, None if judged is None else judged.pairs, settings, listener)
+    if task.own_rows is not None:
+        # rows that ask the judge's questions are not learned from
+        others = np.setdiff1d(np.arange(len(inputs.documents)), task.own_rows)
+        examples = replace(examples, rows=others)
     work = place.with_name(place.name + ".work")
     adapter = fit_adapter(settings.method, examples, how, folder=work, progress=listener)
-    task = _task(inputs, None if judged is None else judged.pairs, settings, listener)
     evidence = evaluate_grid(
         inputs.documents, task, _methods(adapter), seed=settings.seed, progress=listener
     )

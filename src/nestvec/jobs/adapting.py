@@ -13,6 +13,7 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.choose.relevance import fitting_rows, title_queries
 from nestvec.data.documents import passages
 from nestvec.data.qrels import Qrels, check_known, read_qrels
+from nestvec.data.sentences import drawn_sentences
 from nestvec.data.source import Source
 from nestvec.errors import UserError
 from nestvec.jobs.material import Material
@@ -25,6 +26,7 @@ AUTO = "linear"
 
 FEWEST_PAIRS = 50
 MOST_QUERIES = 50_000
+MOST_SENTENCES = 8_000
 """Titles or passages, drawn by seed where there are more."""
 NO_LABELS = "the vectors alone, without labels"
 EPOCHS = 15
@@ -99,7 +101,7 @@ def train_adapter(
 def supervise(
     material: Material, source: Source, settings: BuildSettings, progress: Progress
 ) -> Supervision:
-    """Given pairs, else a train split, else titles, else neighbouring passages, else no labels."""
+    """Given pairs, else a train split, titles, neighbouring passages, sentences, else no labels."""
     held = asked_rows(material)
     path = _pairs_path(source, settings)
     if path is not None:
@@ -113,9 +115,25 @@ def supervise(
             pairs = np.array([(q, row) for q, i in enumerate(kept) for row in rows[i]], np.int64)
             about = f"{len(kept):,} titles, each with its own text"
             return Supervision(queries, pairs, None, np.unique(pairs[:, 1]), about)
+    found = _unlabelled(material, settings.seed, NO_LABELS)
     if source.split == "paragraphs":
-        return _of_passages(material, held, settings.seed)
-    return _unlabelled(material, settings.seed, NO_LABELS)
+        found = _of_passages(material, held, settings.seed)
+    if found.pairs is None and _asked_in_words(material):
+        found = _of_sentences(material, held, settings.seed, progress) or found
+    return found
+
+
+def _asked_in_words(material: Material) -> bool:
+    """Whether texts are there, and are asked for by others than themselves.
+
+    Agreement with the untouched vectors finds fault with all that sentences teach.
+    """
+    questions = material.questions
+    return (
+        material.encoder is not None
+        and questions is not None
+        and questions.task.kind != "agreement"
+    )
 
 
 def asked_rows(material: Material) -> NDArray[np.bool_]:
@@ -154,6 +172,21 @@ def _of_passages(material: Material, held: NDArray[np.bool_], seed: int) -> Supe
         np.union1d(first, first + 1),
         about,
     )
+
+
+def _of_sentences(
+    material: Material, held: NDArray[np.bool_], seed: int, progress: Progress
+) -> Supervision | None:
+    """A sentence of each text as a query for it; None where there are fewer than 50."""
+    assert material.encoder is not None
+    free = ("" if asked else row.text for asked, row in zip(held, material.rows, strict=True))
+    texts, rows = drawn_sentences(free, MOST_SENTENCES, seed)
+    if len(texts) < FEWEST_PAIRS:
+        return None
+    queries = encode_queries(material.encoder, texts, progress)
+    pairs = np.column_stack([np.arange(len(rows)), np.array(rows, np.int64)])
+    about = f"{len(texts):,} sentences, each with the text it was taken from"
+    return Supervision(queries, pairs, None, pairs[:, 1], about)
 
 
 def _unlabelled(material: Material, seed: int, about: str) -> Supervision:

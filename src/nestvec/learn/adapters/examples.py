@@ -142,11 +142,12 @@ class Examples:
     def split_documents(self, share: float, seed: int) -> tuple[Examples, Examples]:
         """Documents to train on and documents held out, as rows of the same ones, drawn by seed.
 
-        No pairs on either side. share: of the documents held out, at least one.
+        No pairs on either side. share: of the documents held out, at least one; of `rows` alone
+        where they are given.
         """
-        n = len(self.documents)
-        drawn = np.random.default_rng(seed).permutation(n)
-        count = max(1, round(share * n))
+        everyone = np.arange(len(self.documents)) if self.rows is None else self.rows
+        drawn = np.random.default_rng(seed).permutation(everyone)
+        count = max(1, round(share * len(everyone)))
         sides = (np.sort(drawn[count:]), np.sort(drawn[:count]))
         fitted, held = (Examples(self.documents, rows=rows) for rows in sides)
         return fitted, held

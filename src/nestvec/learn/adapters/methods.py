@@ -282,7 +282,8 @@ def fit_matryoshka(job: Job) -> Trained:
         (1.0, PairSimilarity(job.nesting)),
         (1.0, recovered),
     ]
-    sides = Examples(job.examples.documents).split_documents(HELD_OUT, job.settings.training.seed)
+    alone = Examples(job.examples.documents, rows=job.examples.rows)
+    sides = alone.split_documents(HELD_OUT, job.settings.training.seed)
     first = _run(job, module, Weighed(similar), job.nesting, sides=sides)
     if not job.examples.labelled:
         return Trained([Stage(dim, module.maps())], [first])
