@@ -80,6 +80,7 @@ MOST_SENTENCES = 8_000
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
 SEEDS = (0, 1, 2)
+LOOKS = ("gradients", "selections", "few-labels")
 # Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
 CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
 
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8_000)
     parser.add_argument("--documents", type=int, default=10_000, help="that training sees")
     parser.add_argument("--methods", nargs="+", default=None)
+    parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="into behaviour")
     parser.add_argument("--codes", nargs="*", default=["acl_abstracts"], help="sets coded, too")
     options = parser.parse_args()
     full = os.environ.get("FULL") == "1"
@@ -104,7 +106,7 @@ def main() -> None:
                 cell = measured(name, supervision, seed, options)
                 if cell is not None:
                     found.append(cell)
-    looked_into = None
+    looked_into: dict[str, Any] = {}
     if HEADLINE[0] in options.sets and HEADLINE[1] in options.supervision:
         cell = next(c for c in found if (c["set"], c["supervision"]) == HEADLINE)
         looked_into = looked_into_of(options, cell["facts"])
@@ -115,7 +117,8 @@ def main() -> None:
             documents=options.documents or "all",
             sets=options.sets,
             supervision=options.supervision,
-            codes=options.codes or ["none"],
+            codes=options.codes,
+            looks=options.looks,
         ),
         "machine": machine(),
         "widths": WIDTHS,
@@ -202,34 +205,50 @@ def measured(
 
 
 def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any]:
-    """How adapters behave on the headline set (see smec_analysis)."""
-    name, supervision = HEADLINE
-    place = _place(options, name, f"{supervision}-looked-into", options.seed)
-    if place.exists():
-        return _read(place)
-    begun = time.perf_counter()
-    seed, work = options.seed, options.work / name
+    """How adapters behave on the headline set (see smec_analysis), as --looks asks."""
+    seed, (name, supervision) = options.seed, HEADLINE
+    work = options.work / name
     documents, task, _ = load_set(options.data / name, "test", work)
-    _, dev, _ = load_set(options.data / name, "dev", work)
     examples = examples_of(options, name, documents, task, supervision, seed)
     assert examples is not None
+    assert examples.pairs is not None
+    count = len(examples.pairs)
     how = _how(examples, facts["smec"]["rate"], AdapterSettings(), seed)
-    rates = {label: each["rate"] for label, each in facts.items()}
-    remembered, selected = memories(documents, task, examples, how, WIDTHS)
-    record = {
-        "gradients": gradients(examples, how),
-        "norms": norms(examples, WIDTHS, how.scale),
-        "achievements": achievements(selected, examples, seed),
-        "memories": remembered,
-        "few_labels": few_labels(
-            documents, dev, task, examples, WIDTHS, rates, (*COUNTS, len(examples.pairs)), seed
-        )
-        if examples.pairs is not None
-        else [],
-        "seconds": round(time.perf_counter() - begun),
-    }
-    place.write_text(json.dumps(record))
-    return record
+
+    def gradients_and_norms() -> dict[str, Any]:
+        return {
+            "gradients": gradients(examples, how),
+            "norms": norms(examples, WIDTHS, how.scale),
+        }
+
+    def selections_and_memories() -> dict[str, Any]:
+        remembered, selected = memories(documents, task, examples, how, WIDTHS)
+        return {
+            "achievements": achievements(selected, examples, seed),
+            "memories": remembered,
+        }
+
+    def labels() -> dict[str, Any]:
+        _, dev, _ = load_set(options.data / name, "dev", work)
+        rates = {label: each["rate"] for label, each in facts.items()}
+        counts = (*COUNTS, count)
+        return {
+            "few_labels": few_labels(documents, dev, task, examples, WIDTHS, rates, counts, seed)
+        }
+
+    wanted = zip(LOOKS, (gradients_and_norms, selections_and_memories, labels), strict=True)
+    found: dict[str, Any] = {}
+    for look, measure in wanted:
+        if look not in options.looks:
+            continue
+        place = _place(options, name, f"{supervision}-{look}", seed)
+        if not place.exists():
+            begun = time.perf_counter()
+            record = measure()
+            record[f"{look}_seconds"] = round(time.perf_counter() - begun)
+            place.write_text(json.dumps(record))
+        found |= _read(place)
+    return found
 
 
 def _place(options: argparse.Namespace, name: str, kind: str, seed: int) -> Path:

@@ -40,9 +40,9 @@ BASELINES = {
     "pca-float": kinds.pca,
     "svd-float": kinds.svd,
 }
-COUNTS = (50, 200, 1_000, 4_000)
+COUNTS = (50, 200, 1_000)
 QUEUES = (500, 2_000, 5_000)
-LEARNERS = ("linear", "smec", "matryoshka", "search")
+LEARNERS = ("linear", "smec", "search")
 _LEAST_STEPS = 200
 _IMPORTANT_PAIRS = 2_000
 

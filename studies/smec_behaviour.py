@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from studies.pictures import lines
@@ -12,14 +13,18 @@ EPOCHS_OF = ("linear", "mrl", "search", "matryoshka", "per-width")
 
 def behaviour(found: dict[str, Any]) -> list[str]:
     """Everything that was looked into on the headline set."""
-    return [
-        "\n## How they behave (acl_abstracts, labels)\n",
-        *_gradients(found["gradients"]),
-        *_norms(found["norms"]),
-        *_achievements(found["achievements"]),
-        *_memories(found["memories"]),
-        *_few_labels(found["few_labels"]),
-    ]
+    tables: dict[str, Callable[[Any], list[str]]] = {
+        "gradients": _gradients,
+        "norms": _norms,
+        "achievements": _achievements,
+        "memories": _memories,
+        "few_labels": _few_labels,
+    }
+    out = ["\n## How they behave (acl_abstracts, labels)\n"]
+    for name, table in tables.items():
+        if name in found:
+            out += table(found[name])
+    return out
 
 
 def _gradients(rows: list[dict[str, Any]]) -> list[str]:

@@ -37,7 +37,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     ]
     for cell in result["cells"]:
         out += _section(cell, result["widths"])
-    if result["looked_into"] is not None:
+    if result["looked_into"]:
         out += behaviour(result["looked_into"])
     if result["not_run"]:
         out.append(f"Not run: {'; '.join(result['not_run'])}.\n")
@@ -191,6 +191,6 @@ def pictures(result: dict[str, Any]) -> dict[str, str]:
         found[name] = lines(title, drawn, x_name="dimensions", y_name="nDCG@10")
         if cell["seeds"]:
             found["smec-epochs.svg"] = quality_by_epoch(cell)
-    if result["looked_into"] is not None:
+    if "few_labels" in result["looked_into"]:
         found["smec-few-labels.svg"] = learning_curve(result["looked_into"])
     return found
