@@ -65,6 +65,8 @@ ADAPTERS = {
     "coded": ("coded", OURS),
 }
 
+ARMS = ("untouched", *ADAPTERS)
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -88,6 +90,7 @@ def main() -> None:
     parser = parser_of("coded", __doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the codebooks")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), help="to code; always the trial")
     parser.set_defaults(pairs=None, documents=None)
     options = parser.parse_args()
     if os.environ.get("FULL") == "1":
@@ -104,7 +107,7 @@ def main() -> None:
     values: dict[str, list[NDArray[np.float64]]] = {}
     fair: dict[str, list[NDArray[np.float64]]] = {}
     for seed in options.seeds:
-        for name in ("untouched", *adapters):
+        for name in dict.fromkeys(("trial", *options.arms)):
             kept = options.work / f"{name}-{options.split}-{seed}.npz"
             if not kept.exists():
                 begun = time.perf_counter()
@@ -117,7 +120,7 @@ def main() -> None:
             fair.setdefault(name, []).append(stored["fair"])
     means = {name: np.mean(each, axis=0) for name, each in values.items()}
     result = {
-        "command": command_of("coded", seeds=options.seeds, split=options.split),
+        "command": command_of("coded", seeds=options.seeds, split=options.split, arms=options.arms),
         "machine": machine(),
         "split": options.split,
         "seeds": options.seeds,
