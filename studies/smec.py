@@ -12,7 +12,8 @@ document that a test query asks for, except with labels on scifact (and five que
 where both kinds are told apart. On acl_abstracts with labels also: three seeds of the headline
 rows, gradients, selections, memories of several sizes, and how few labels will do (see
 smec_analysis). By default 8,000 training pairs, training that sees 10,000 documents, and one seed;
-FULL=1 takes all pairs and documents and three seeds. What was measured is kept in --work, and a rerun adds what is missing.
+FULL=1 takes all pairs and documents and three seeds. What was measured is kept in --work, and a
+rerun adds what is missing.
 """
 
 from __future__ import annotations
