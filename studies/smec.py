@@ -81,6 +81,8 @@ MOST_SENTENCES = 8_000
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
 SEEDS = (0, 1, 2)
+# Of a verdict: the rest is in the grid.
+SAID = ("used", "mean", "reason")
 LOOKS = ("gradients", "selections", "few-labels")
 # Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
 CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
@@ -134,7 +136,10 @@ def main() -> None:
         "not_coded": [name for name in options.sets if name not in options.codes],
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "smec.json").write_text(json.dumps(result, indent=1) + "\n")
+    for cell in found:
+        said = cell["verdicts"].items()
+        cell["verdicts"] = {name: {key: each[key] for key in SAID} for name, each in said}
+    (options.out / "smec.json").write_text(json.dumps(result) + "\n")
     (options.out / "smec.md").write_text(as_markdown(result))
     for picture, text in pictures(result).items():
         (options.out / picture).write_text(text)

@@ -131,7 +131,7 @@ def _few_labels(rows: list[dict[str, Any]]) -> list[str]:
         values = row["widths"][at]["values"]
         shown = " | ".join(f"{values[name]:.3f}" for name in names)
         out.append(f"| {row['pairs']:,} | {shown} |")
-    return [*out, ""]
+    return [*out, "", "![quality by pairs](smec-few-labels.svg)\n"]
 
 
 def learning_curve(found: dict[str, Any]) -> str:

@@ -66,10 +66,13 @@ def _section(cell: dict[str, Any], widths: list[int]) -> list[str]:
         word = "" if verdict is None else ("used" if verdict["used"] else "refused")
         row = " | ".join(f"{value[name, width]:.3f}" for width in widths)
         out.append(f"| {name} | {row} | {word} |")
-    out += ["", *_order(cell, widths), *_parts(cell, widths), *_seen(grid, widths)]
+    out += ["", f"![quality by width](smec-{cell['set']}-{cell['supervision']}.svg)\n"]
+    out += [*_order(cell, widths), *_parts(cell, widths), *_seen(grid, widths)]
     out += _codes(cell)
     out += _seeds(cell, widths)
     out += _near_end(cell)
+    if cell["seeds"]:
+        out.append("![held-out score by passes](smec-epochs.svg)\n")
     return out
 
 

@@ -176,6 +176,15 @@ def test_the_adapter_keeps_the_rows_its_pairs_name(tmp_path, method):
         assert about.endswith("the vectors alone, without labels")
 
 
+@pytest.mark.parametrize(("split", "method"), [("paragraphs", "linear"), ("none", "spectemp")])
+def test_auto_is_linear_where_there_are_pairs(tmp_path, split, method):
+    source = Source(tmp_path, "texts", tmp_path, split=split)
+    settings = BuildSettings(adapt="auto", split=split)
+    adapter, about = train_adapter(material(), source, settings, tmp_path / "work", quiet())
+    assert adapter.method == method
+    assert about.startswith(f"adapter {method}, trained on ")
+
+
 def text_of(document, part):
     """A paragraph that stands alone."""
     return f"Document {document} says in its part {part} " + "that words follow words " * 9

@@ -23,6 +23,8 @@ from nestvec.progress import Progress
 
 AUTO = "linear"
 """What --adapt auto trains; studies/smec.py compares the methods."""
+AUTO_UNLABELLED = "spectemp"
+"""What it trains where there are no pairs: score lists of the full vectors move nothing."""
 
 FEWEST_PAIRS = 50
 MOST_QUERIES = 50_000
@@ -74,6 +76,8 @@ def train_adapter(
         found = _unlabelled(material, settings.seed, NO_LABELS)
     else:
         found = supervise(material, source, settings, progress)
+    if settings.adapt == "auto" and found.pairs is None:
+        method = AUTO_UNLABELLED
     dim = material.vectors.shape[1]
     labelled = found.pairs is not None
     documents = material.vectors if labelled else material.vectors[found.rows]
