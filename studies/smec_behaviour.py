@@ -8,7 +8,7 @@ from typing import Any
 from studies.pictures import lines
 
 PICTURED_WIDTH = 64
-EPOCHS_OF = ("linear", "mrl", "search", "matryoshka", "per-width")
+EPOCHS_OF = ("linear", "mrl", "search", "matryoshka", "reflections")
 
 
 def behaviour(found: dict[str, Any]) -> list[str]:

@@ -15,15 +15,9 @@ SHOWN = (
     "pca-float", "variance-float", "prefix-float", "random-float",
 )  # fmt: skip
 DRAWN = (
-    "linear",
-    "linear, sentences",
-    "smec",
-    "matryoshka",
-    "search",
-    "mrl",
-    "svd-float",
+    "linear", "linear, sentences", "spectemp", "smec", "matryoshka", "search", "svd-float",
     "prefix-float",
-)
+)  # fmt: skip
 PARTS = ("smec: none", "smec: SMRL", "smec: SMRL, ADS", "smec")
 ORDER = ("smec", "matryoshka", "search", "svd-float", "prefix-float")
 
