@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from studies.bytes import load_set
 from studies.coded_report import as_markdown, picture
-from studies.smec import examples_of
+from studies.smec_examples import examples_of
 from studies.trained import command_of, machine, parser_of
 
 from nestvec.adapters.adapter import Adapter

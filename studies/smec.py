@@ -23,7 +23,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from studies.smec_analysis import (
     norms,
     passes_to_near_end,
 )
+from studies.smec_examples import examples_of
 from studies.smec_report import ORDER, PARTS, as_markdown, pictures
 from studies.trained import command_of, machine, parser_of
 
@@ -51,12 +52,7 @@ from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.judge import judge
 from nestvec.choose.methods import Method, NestedMethod
-from nestvec.choose.relevance import QueryTask, title_queries
-from nestvec.data.encode import encode_texts
-from nestvec.data.encoder import load_encoder
-from nestvec.data.lines import read_lines
-from nestvec.data.sentences import drawn_sentences
-from nestvec.data.source import open_source
+from nestvec.choose.relevance import QueryTask
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import METHODS, AdapterSettings, Parts, fit_adapter
 from nestvec.learn.adapters.training import Training
@@ -76,7 +72,6 @@ ABLATION = {
 SPEC, CODEC_ROWS = "64xcb", 20_000
 # With neither labels nor titles a sentence still may ask for the text that it was taken from.
 OF_SENTENCES = ("linear, sentences", "smec, sentences")
-MOST_SENTENCES = 8_000
 # Where seeds are told apart and behaviour is looked into.
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
@@ -411,92 +406,6 @@ def codes(
         if label in adapters
     ]
     return slim(evaluate_grid(documents, task, methods, seed=seed, fit_rows=CODEC_ROWS))
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """Pairs and documents that training sees at most, None for all, and the seed of the draw."""
-
-    pairs: int | None
-    documents: int | None
-    seed: int
-
-    def drawn(
-        self, documents: NDArray[Any], queries: NDArray[Any], pairs: NDArray[np.int64]
-    ) -> Examples:
-        """Labelled examples within the limits: the pairs' documents, and others beside them."""
-        rng = np.random.default_rng(self.seed)
-        if self.pairs is not None and len(pairs) > self.pairs:
-            pairs = pairs[np.sort(rng.permutation(len(pairs))[: self.pairs])]
-        queries = np.asarray(queries, np.float32)
-        if self.documents is None or len(documents) <= self.documents:
-            return Examples(documents, queries, pairs)
-        own = np.unique(pairs[:, 1])
-        others = rng.permutation(np.setdiff1d(np.arange(len(documents)), own))
-        rows = np.union1d(own, others[: max(0, self.documents - len(own))])
-        placed = np.stack([pairs[:, 0], np.searchsorted(rows, pairs[:, 1])], axis=1)
-        return Examples(np.asarray(documents[rows], np.float32), queries, placed)
-
-
-def examples_of(
-    options: argparse.Namespace,
-    name: str,
-    documents: NDArray[Any],
-    task: QueryTask,
-    supervision: str,
-    seed: int,
-) -> Examples | None:
-    """What to train on; None where the set has no such supervision."""
-    folder, work = options.data / name, options.work / name
-    limits = _Limits(options.pairs, options.documents, seed)
-    if supervision == "none":
-        free = np.setdiff1d(np.arange(len(documents)), task.relevance.rows)
-        free = np.sort(np.random.default_rng(seed).permutation(free)[: limits.documents])
-        return Examples(np.asarray(documents[free], np.float32))
-    asked = np.zeros(len(documents), bool)
-    asked[task.relevance.rows] = True
-    if supervision == "sentences":
-        source = open_source(folder, qrels="test")
-        free_texts = ("" if asked[i] else row.text for i, row in enumerate(source.rows()))
-        texts, from_rows = drawn_sentences(free_texts, limits.pairs or MOST_SENTENCES, seed)
-        if not texts:
-            return None
-        vectors = _encoded(texts, work / "sentences.npy")
-        pairs_of = np.stack([np.arange(len(texts)), np.array(from_rows)], axis=1)
-        return limits.drawn(documents, vectors, pairs_of)
-    if (folder / "train_ids.txt.gz").exists():
-        if supervision == "titles":
-            return None  # its labels are titles
-        source = open_source(folder, qrels="test")
-        places = {identity: row for row, identity in enumerate(source.ids)}
-        ids = [line.strip() for _, line in read_lines(folder / "train_ids.txt.gz") if line.strip()]
-        rows = np.array([places[identity] for identity in ids])
-        titles = {place: row.title for place, row in enumerate(source.rows())}
-        texts = [titles[row] for row in rows.tolist()]
-    elif supervision == "titles":
-        names = [row.title for row in open_source(folder, qrels="test").rows()]
-        if not any(names):
-            return None
-        texts, bearers = title_queries(names, len(names), seed, fewest_words=1)
-        alone = [i for i, group in enumerate(bearers) if not asked[group].any()]
-        texts = [texts[i] for i in alone]
-        groups = [bearers[i] for i in alone]
-        vectors = _encoded(texts, work / "titles.npy")
-        pairs = [(q, row) for q, group in enumerate(groups) for row in group]
-        return limits.drawn(documents, vectors, np.array(pairs, np.int64))
-    else:
-        _, trained, _ = load_set(folder, "train", work)
-        pairs_of = np.stack([trained.relevance.query_of, trained.relevance.rows], axis=1)
-        grades = trained.relevance.gains.astype(np.float32)
-        return Examples(documents, trained.vectors, pairs_of, grades)
-    vectors = _encoded(texts, work / "train_titles.npy")
-    own = np.stack([np.arange(len(rows)), rows], axis=1)
-    return limits.drawn(documents, vectors, own)
-
-
-def _encoded(texts: list[str], place: Path) -> NDArray[Any]:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return encode_texts(iter(texts), load_encoder("minilm"), place, kind="query").vectors
 
 
 if __name__ == "__main__":
