@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     help="Train an adapter, and use it where the judge finds that it helps.",
 )
 @click.option(
-    "--pairs", metavar="FILE", help="What to train it on; else qrels/train, titles, passages, sentences."
+    "--pairs",
+    metavar="FILE",
+    help="What to train it on; else qrels/train, titles, passages, sentences.",
 )
 @click.option("--force", is_flag=True, help="Use the adapter though the judge refuses it.")
 @click.option("--no-vectors", is_flag=True, help="Keep the codes only, not the float16 vectors.")
