@@ -65,7 +65,32 @@ ADAPTERS = {
     "coded": ("coded", OURS),
 }
 
-ARMS = ("untouched", *ADAPTERS)
+
+@dataclass(frozen=True)
+class Arm:
+    """What is coded, and how.
+
+    adapter: a name in ADAPTERS; None for untouched vectors. width: leading coordinates that are
+    coded, all where it is None. titles: whether the codec is fitted on the titles that were trained
+    on as well. power: of the codec. beam: of encoding; the nested code's fits have the library's.
+    ours: the nested code, else FAISS's codebooks, fitted at the same beam.
+    """
+
+    adapter: str | None
+    width: int | None = None
+    titles: bool = False
+    power: float | str = "auto"
+    beam: int = Codec().beam
+    ours: bool = True
+
+
+ARMS = {
+    "untouched": Arm(None),
+    "trial": Arm("trial", beam=5, ours=False),
+    "linear": Arm("linear"),
+    "coded": Arm("coded", width=Coding().width),
+    "coded, titles, beam 32": Arm("coded", 256, titles=True, power=Coding().power, beam=32),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +133,12 @@ def main() -> None:
     fair: dict[str, list[NDArray[np.float64]]] = {}
     for seed in options.seeds:
         for name in dict.fromkeys(("trial", *options.arms)):
-            kept = options.work / f"{name}-{options.split}-{seed}.npz"
+            kept = options.work / f"{name.replace(', ', '-')}-{options.split}-{seed}.npz"
             if not kept.exists():
                 begun = time.perf_counter()
-                found = coded(name, adapters.get(name), documents, task, seed)
+                arm = ARMS[name]
+                adapter = None if arm.adapter is None else adapters[arm.adapter]
+                found = coded(arm, adapter, documents, task, examples, seed)
                 np.savez(kept, values=found[0], fair=found[1])
                 print(name, seed, np.round(found[0].mean(axis=1), 4).tolist(), flush=True)
                 print(f"{time.perf_counter() - begun:.0f} s", flush=True)
@@ -178,19 +205,26 @@ def trained(name: str, examples: Examples, options: argparse.Namespace) -> Adapt
 
 
 def coded(
-    name: str, adapter: Adapter | None, documents: NDArray[Any], task: QueryTask, seed: int
+    arm: Arm,
+    adapter: Adapter | None,
+    documents: NDArray[Any],
+    task: QueryTask,
+    examples: Examples,
+    seed: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values (bytes, q) among all documents, and among those that no codebook was fitted on."""
     rows = fitting_rows(task, len(documents), seed, FIT_ROWS).rows
-    width = Coding().width if name == "coded" else None
 
     def mapped(vectors: NDArray[Any]) -> F32:
         if adapter is None:
             return normalize(np.asarray(vectors, np.float32))
-        return adapter.transform(vectors, width)
+        return adapter.transform(vectors, arm.width)
 
     sample = mapped(documents[rows])
-    encode, decode = (of_trial if name == "trial" else of_ours)(sample, seed)
+    if arm.titles:
+        assert examples.queries is not None
+        sample = np.concatenate([sample, mapped(examples.queries)])
+    encode, decode = (of_ours if arm.ours else of_trial)(sample, arm, seed)
     encoded = Decoded(decode, encode(mapped(documents)), mapped)
     others = np.setdiff1d(np.arange(len(documents)), rows)
     place = np.full(len(documents), -1)
@@ -206,15 +240,18 @@ def coded(
 Coder = tuple[Callable[[F32], U8], Callable[[U8], Iterator[F32]]]
 
 
-def of_ours(sample: F32, seed: int) -> Coder:
-    """The nested code as the library has it."""
-    codec = Codec(f"{max(BYTES)}xcb", seed=seed).fit(sample)
+def of_ours(sample: F32, arm: Arm, seed: int) -> Coder:
+    """The nested code as the library has it, encoded by the arm's beam."""
+    spec = f"{max(BYTES)}xcb"
+    codec = Codec(spec, power=arm.power, seed=seed, sample_rows=len(sample)).fit(sample)
+    for level in codec.levels:
+        level.beam = arm.beam  # type: ignore[attr-defined]
     return codec.encode, lambda codes: (x for _, x in codec.reconstructions(codes, BYTES))
 
 
-def of_trial(sample: F32, seed: int) -> Coder:
-    """FAISS's residual codebooks at the same beam."""
-    quantizer = Residual(beam=5, bytes=max(BYTES)).fit(sample, "cosine", seed, quiet())
+def of_trial(sample: F32, arm: Arm, seed: int) -> Coder:
+    """FAISS's residual codebooks."""
+    quantizer = Residual(beam=arm.beam, bytes=max(BYTES)).fit(sample, "cosine", seed, quiet())
     books = quantizer.codebooks
     return quantizer.quantizer.compute_codes, lambda codes: cut_decodes(books, codes, BYTES)
 

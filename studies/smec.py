@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -70,8 +71,11 @@ ABLATION = {
     "smec": Parts(),
 }
 SPEC, CODEC_ROWS = "64xcb", 20_000
+CODED = ("acl_abstracts", "scifact")
+# What codes are measured over beside the untouched vectors, with pairs and without.
+UNDER_CODES = {True: ("linear", "distilled", "coded"), False: ("distilled", "spectemp")}
 # With neither labels nor titles a sentence still may ask for the text that it was taken from.
-OF_SENTENCES = ("linear, sentences", "smec, sentences")
+OF_SENTENCES = ("linear, sentences", "distilled, sentences", "smec, sentences")
 # Where seeds are told apart and behaviour is looked into.
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
@@ -81,6 +85,7 @@ SAID = ("used", "mean", "reason")
 LOOKS = ("gradients", "selections", "few-labels")
 # Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
 CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
+LISTS_A_STEP = 512
 
 
 def main() -> None:
@@ -92,7 +97,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=10_000, help="that training sees")
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="into behaviour")
-    parser.add_argument("--codes", nargs="*", default=["acl_abstracts"], help="sets coded, too")
+    parser.add_argument("--codes", nargs="*", default=list(CODED), help="sets coded, too")
     options = parser.parse_args()
     full = os.environ.get("FULL") == "1"
     found = []
@@ -168,7 +173,8 @@ def measured(
             if told is None:
                 continue
             learned_from = told
-        adapter, facts[label] = tuned(method, settings, learned_from, seed, rates)
+        place = _place(options, name, f"{supervision}-{label}", seed)
+        adapter, facts[label] = tuned(method, settings, learned_from, seed, rates, place)
         adapters[label] = adapter
         methods.append(AdaptedFloat(label, adapter, WIDTHS))
         print(name, supervision, label, facts[label], flush=True)
@@ -179,6 +185,7 @@ def measured(
         np.logical_or.at(seen, task.relevance.query_of, touched)
     task = replace(task, seen=seen if seen is not None and seen.any() else None)
     evidence = evaluate_grid(documents, task, methods, seed=seed)
+    under_codes = UNDER_CODES[examples.labelled]
     record = {
         "set": name,
         "supervision": supervision,
@@ -194,7 +201,14 @@ def measured(
             for label in adapters
         },
         "differences": differences(evidence, list(adapters), seed),
-        "codes": codes(documents, task, adapters, seed) if name in options.codes else None,
+        "codes": codes(
+            documents,
+            task,
+            {label: each for label, each in adapters.items() if label in under_codes},
+            seed,
+        )
+        if name in options.codes
+        else None,
         "seeds": _seeds(documents, task, examples, facts, evidence, seed)
         if (name, supervision) == HEADLINE
         else None,
@@ -254,6 +268,7 @@ def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[s
 
 def _place(options: argparse.Namespace, name: str, kind: str, seed: int) -> Path:
     sizes = f"{options.pairs or 'all'}-{options.documents or 'all'}"
+    kind = re.sub(r"[^a-zA-Z]+", "-", kind)
     place: Path = options.work / f"{name}-{kind}-{sizes}-{seed}.json"
     return place
 
@@ -333,9 +348,20 @@ def _arms(
 
 
 def tuned(
-    method: str, settings: AdapterSettings, examples: Examples, seed: int, rates: Sequence[float]
+    method: str,
+    settings: AdapterSettings,
+    examples: Examples,
+    seed: int,
+    rates: Sequence[float],
+    place: Path,
 ) -> tuple[Adapter, dict[str, Any]]:
-    """The adapter of the learning rate with the best held-out score, and how it was found."""
+    """The adapter of the learning rate with the best held-out score, and how it was found.
+
+    place: a JSON file of how it was found, and the adapter beside it; read where they are.
+    """
+    weights = place.with_suffix(".safetensors")
+    if place.exists():
+        return Adapter.load(weights), _read(place)
     found = []
     begun = time.perf_counter()
     for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
@@ -343,7 +369,7 @@ def tuned(
         scores = [max(history["scores"]) for history in adapter.facts["histories"]]
         found.append((float(np.mean(scores)) if scores else 0.0, rate, adapter))
     score, rate, adapter = max(found, key=lambda each: each[0])
-    return adapter, {
+    facts = {
         "rate": rate,
         "held_out": round(score, 4),
         "tried": {str(r): round(s, 4) for s, r, _ in found},
@@ -355,17 +381,23 @@ def tuned(
             for h in adapter.facts["histories"]
         ],
     }
+    place.parent.mkdir(parents=True, exist_ok=True)
+    adapter.save(weights)
+    place.write_text(json.dumps(facts))
+    return adapter, facts
 
 
 def _how(
     examples: Examples, rate: float, settings: AdapterSettings, seed: int, method: str = "smec"
 ) -> AdapterSettings:
     count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
-    batch = int(min(1_024 if method in CONTRASTIVE else 256, max(64, count // 8)))
+    most = 1_024 if method in CONTRASTIVE else (LISTS_A_STEP if method == "distilled" else 256)
+    batch = int(min(most, max(64, count // 8)))
     # Few pairs make few steps a pass, and tens of thousands of documents many.
     epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
     training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
-    return replace(settings, widths=WIDTHS[:-1], training=training, temperature=0.03)
+    temperature = 0.05 if method == "distilled" else 0.03
+    return replace(settings, widths=WIDTHS[:-1], training=training, temperature=temperature)
 
 
 def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[str, Any]]:
@@ -400,11 +432,7 @@ def codes(
     """The nested code over untouched and over adapted vectors."""
     inner = NestedMethod(SPEC, beam=5)
     methods: list[Method] = [replace(inner, name="untouched")]
-    methods += [
-        AdaptedMethod(label, adapters[label], inner)
-        for label in ("linear", "coded")
-        if label in adapters
-    ]
+    methods += [AdaptedMethod(label, adapter, inner) for label, adapter in adapters.items()]
     return slim(evaluate_grid(documents, task, methods, seed=seed, fit_rows=CODEC_ROWS))
 
 

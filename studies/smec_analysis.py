@@ -25,8 +25,9 @@ from nestvec.choose.methods import Method
 from nestvec.choose.relevance import QueryTask
 from nestvec.learn.adapters.examples import Examples, steps_an_epoch
 from nestvec.learn.adapters.gradients import GradientWatch, norms_by_width
-from nestvec.learn.adapters.methods import HELD_OUT, AdapterSettings, Parts, fit_adapter
+from nestvec.learn.adapters.methods import AdapterSettings, Parts, fit_adapter
 from nestvec.learn.adapters.objectives import Objective, Rank
+from nestvec.learn.adapters.running import HELD_OUT
 from nestvec.learn.adapters.training import Training
 from nestvec.measure.importance import achievement_rate, ware
 from nestvec.measure.intervals import paired_difference

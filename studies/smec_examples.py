@@ -31,20 +31,28 @@ class _Limits:
     seed: int
 
     def drawn(
-        self, documents: NDArray[Any], queries: NDArray[Any], pairs: NDArray[np.int64]
+        self,
+        documents: NDArray[Any],
+        queries: NDArray[Any],
+        pairs: NDArray[np.int64],
+        asked: NDArray[np.bool_],
     ) -> Examples:
-        """Labelled examples within the limits: the pairs' documents, and others beside them."""
+        """Labelled examples within the limits: the pairs' documents, and others beside them.
+
+        asked: (n,), which documents test queries ask for, none of which is scored unlabelled.
+        """
         rng = np.random.default_rng(self.seed)
         if self.pairs is not None and len(pairs) > self.pairs:
             pairs = pairs[np.sort(rng.permutation(len(pairs))[: self.pairs])]
         queries = np.asarray(queries, np.float32)
         if self.documents is None or len(documents) <= self.documents:
-            return Examples(documents, queries, pairs)
+            return Examples(documents, queries, pairs, rows=np.flatnonzero(~asked))
         own = np.unique(pairs[:, 1])
         others = rng.permutation(np.setdiff1d(np.arange(len(documents)), own))
         rows = np.union1d(own, others[: max(0, self.documents - len(own))])
         placed = np.stack([pairs[:, 0], np.searchsorted(rows, pairs[:, 1])], axis=1)
-        return Examples(np.asarray(documents[rows], np.float32), queries, placed)
+        drawn = np.asarray(documents[rows], np.float32)
+        return Examples(drawn, queries, placed, rows=np.flatnonzero(~asked[rows]))
 
 
 def examples_of(
@@ -72,7 +80,7 @@ def examples_of(
             return None
         vectors = _encoded(texts, work / "sentences.npy")
         pairs_of = np.stack([np.arange(len(texts)), np.array(from_rows)], axis=1)
-        return limits.drawn(documents, vectors, pairs_of)
+        return limits.drawn(documents, vectors, pairs_of, asked)
     if (folder / "train_ids.txt.gz").exists():
         if supervision == "titles":
             return None  # its labels are titles
@@ -92,7 +100,7 @@ def examples_of(
         groups = [bearers[i] for i in alone]
         vectors = _encoded(texts, work / "titles.npy")
         pairs = [(q, row) for q, group in enumerate(groups) for row in group]
-        return limits.drawn(documents, vectors, np.array(pairs, np.int64))
+        return limits.drawn(documents, vectors, np.array(pairs, np.int64), asked)
     else:
         _, trained, _ = load_set(folder, "train", work)
         pairs_of = np.stack([trained.relevance.query_of, trained.relevance.rows], axis=1)
@@ -100,7 +108,7 @@ def examples_of(
         return Examples(documents, trained.vectors, pairs_of, grades)
     vectors = _encoded(texts, work / "train_titles.npy")
     own = np.stack([np.arange(len(rows)), rows], axis=1)
-    return limits.drawn(documents, vectors, own)
+    return limits.drawn(documents, vectors, own, asked)
 
 
 def _encoded(texts: list[str], place: Path) -> NDArray[Any]:

@@ -11,12 +11,13 @@ from studies.smec_behaviour import behaviour, learning_curve, quality_by_epoch
 
 SHOWN = (
     "smec", "smec from SVD", "matryoshka", "search", "mrl", "mrl from SVD", "linear", "coded",
-    "linear, sentences", "smec, sentences", "per-width", "reflections", "spectemp", "svd-float",
-    "pca-float", "variance-float", "prefix-float", "random-float",
+    "linear, sentences", "distilled", "distilled, sentences", "smec, sentences", "per-width",
+    "reflections", "spectemp", "svd-float", "pca-float", "variance-float", "prefix-float",
+    "random-float",
 )  # fmt: skip
 DRAWN = (
-    "linear", "linear, sentences", "spectemp", "smec", "matryoshka", "search", "svd-float",
-    "prefix-float",
+    "linear", "linear, sentences", "distilled", "spectemp", "smec", "matryoshka", "search",
+    "svd-float", "prefix-float",
 )  # fmt: skip
 PARTS = ("smec: none", "smec: SMRL", "smec: SMRL, ADS", "smec")
 ORDER = ("smec", "matryoshka", "search", "svd-float", "prefix-float")

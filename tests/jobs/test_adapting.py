@@ -176,13 +176,14 @@ def test_the_adapter_keeps_the_rows_its_pairs_name(tmp_path, method):
         assert about.endswith("the vectors alone, without labels")
 
 
-@pytest.mark.parametrize(("split", "method"), [("paragraphs", "linear"), ("none", "spectemp")])
-def test_auto_is_linear_where_there_are_pairs(tmp_path, split, method):
+@pytest.mark.parametrize(("split", "pairs"), [("paragraphs", 80), ("none", 0)])
+def test_auto_keeps_score_lists_where_nobody_judged(tmp_path, split, pairs):
     source = Source(tmp_path, "texts", tmp_path, split=split)
     settings = BuildSettings(adapt="auto", split=split)
     adapter, about = train_adapter(material(), source, settings, tmp_path / "work", quiet())
-    assert adapter.method == method
-    assert about.startswith(f"adapter {method}, trained on ")
+    assert (adapter.method, adapter.facts["pairs"]) == ("distilled", pairs)
+    assert adapter.facts["settings"]["temperature"] == 0.05
+    assert about.startswith("adapter distilled, trained on ")
 
 
 def text_of(document, part):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from nestvec.learn.adapters import methods, spectrum
+from nestvec.learn.adapters import running, spectrum
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import METHODS, AdapterSettings
 from nestvec.learn.adapters.settings import Training
@@ -221,8 +221,8 @@ def modules(monkeypatch):
         seen.append((module, copy.deepcopy(module.state_dict())))
         return history
 
-    real = methods.train
-    monkeypatch.setattr(methods, "train", watched)
+    real = running.train
+    monkeypatch.setattr(running, "train", watched)
     return seen
 
 

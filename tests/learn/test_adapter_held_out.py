@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nestvec.errors import UserError
-from nestvec.learn.adapters import held_out, methods
+from nestvec.learn.adapters import held_out, running
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.held_out import HeldOut
 from nestvec.learn.adapters.methods import HELD_OUT, fit_adapter
@@ -161,9 +161,9 @@ def test_the_held_out_pairs_are_not_trained_on(planted, monkeypatch, quick):
 
     def none(module, objective, given, score, training, **kwargs):
         shown.append(given.pairs)
-        return methods.History([0.0], [None], [0.0])
+        return running.History([0.0], [None], [0.0])
 
-    monkeypatch.setattr(methods, "train", none)
+    monkeypatch.setattr(running, "train", none)
     fit_adapter("mrl", examples, quick())
     np.testing.assert_array_equal(shown[0], fitted.pairs)
     assert not set(shown[0][:, 1]) & set(held.pairs[:, 1])
@@ -206,9 +206,9 @@ def test_without_labels_a_tenth_of_the_documents_is_not_trained_on(planted, monk
 
     def none(module, objective, fitted, score, training, **kwargs):
         shown.append((fitted, score))
-        return methods.History([0.0], [None], [0.0])
+        return running.History([0.0], [None], [0.0])
 
-    monkeypatch.setattr(methods, "train", none)
+    monkeypatch.setattr(running, "train", none)
     examples = planted(labelled=False)
     fit_adapter("mrl", examples, quick())
     (fitted, score) = shown[0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nestvec.adapters.adapter import Adapter
-from nestvec.learn.adapters import methods
+from nestvec.learn.adapters import methods, running
 from nestvec.learn.adapters.held_out import HeldOut
 from nestvec.learn.adapters.methods import HELD_OUT, METHODS, AdapterSettings, fit_adapter
 from nestvec.learn.adapters.spectrum import spectral_weights
@@ -84,13 +84,13 @@ def untrained(method, examples, settings, monkeypatch):
 
         def none(module, objective, fitted, score, training, **kwargs):
             module.eval()
-            return methods.History([0.0], [None], [0.0])
+            return running.History([0.0], [None], [0.0])
 
-        patch.setattr(methods, "train", none)
+        patch.setattr(running, "train", none)
         return fit_adapter(method, examples, settings)
 
 
-@pytest.mark.parametrize("method", ["linear", "reflections", "per-width"])
+@pytest.mark.parametrize("method", ["linear", "distilled", "reflections", "per-width"])
 def test_before_training_it_is_svd_at_every_width(planted, monkeypatch, method, quick):
     examples = planted()
     adapter = untrained(method, examples, quick(), monkeypatch)

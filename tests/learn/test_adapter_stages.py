@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nestvec.learn.adapters import methods
+from nestvec.learn.adapters import running
 from nestvec.learn.adapters.methods import Parts, fit_adapter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,9 +70,9 @@ def test_matryoshka_learns_without_labels_first(planted, monkeypatch, quick):
 
     def none(module, objective, given, score, training, **kwargs):
         shown.append((given.labelled, len(objective.parts), kwargs["checkpoint"]))
-        return methods.History([0.0], [None], [0.0])
+        return running.History([0.0], [None], [0.0])
 
-    monkeypatch.setattr(methods, "train", none)
+    monkeypatch.setattr(running, "train", none)
     fit_adapter("matryoshka", planted(), quick())
     assert shown == [(False, 3, None), (True, 4, None)]
     shown.clear()

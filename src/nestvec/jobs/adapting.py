@@ -22,9 +22,9 @@ from nestvec.jobs.settings import BuildSettings
 from nestvec.progress import Progress
 
 AUTO = "linear"
-"""What --adapt auto trains; studies/smec.py compares the methods."""
-AUTO_UNLABELLED = "spectemp"
-"""What it trains where there are no pairs: score lists of the full vectors move nothing."""
+"""What --adapt auto trains on judged pairs; studies/smec.py compares the methods."""
+AUTO_UNJUDGED = "distilled"
+"""What it trains elsewhere: what titles or sentences ask for is seldom what questions will."""
 
 FEWEST_PAIRS = 50
 MOST_QUERIES = 50_000
@@ -33,6 +33,9 @@ MOST_SENTENCES = 8_000
 NO_LABELS = "the vectors alone, without labels"
 EPOCHS = 15
 LARGEST_BATCH = 2_048
+# Of queries that are compared with thousands of documents a step.
+_LISTS_A_STEP = 512
+_TEMPERATURES = {"distilled": 0.05}
 # Few pairs make few steps a pass.
 _FEWEST_STEPS = 400
 _PATIENCE = 5
@@ -45,6 +48,7 @@ class Supervision:
 
     queries (q, d) and pairs (p, 2) are None without labels. rows: (r,) rising, of the documents
     that pairs name or, without pairs, whose vectors are trained on. about: where they come from.
+    judged: whether somebody asked these queries, and judged the documents.
     """
 
     queries: NDArray[np.float32] | None
@@ -52,6 +56,7 @@ class Supervision:
     grades: NDArray[np.float32] | None
     rows: NDArray[np.int64]
     about: str
+    judged: bool = False
 
 
 def train_adapter(
@@ -76,22 +81,25 @@ def train_adapter(
         found = _unlabelled(material, settings.seed, NO_LABELS)
     else:
         found = supervise(material, source, settings, progress)
-    if settings.adapt == "auto" and found.pairs is None:
-        method = AUTO_UNLABELLED
+    if settings.adapt == "auto" and not found.judged:
+        method = AUTO_UNJUDGED
     dim = material.vectors.shape[1]
     labelled = found.pairs is not None
     documents = material.vectors if labelled else material.vectors[found.rows]
     count = len(documents) if found.pairs is None else len(found.pairs)
-    batch = int(min(LARGEST_BATCH, max(64, count // 8)))
+    most = _LISTS_A_STEP if method == "distilled" else LARGEST_BATCH
+    batch = int(min(most, max(64, count // 8)))
     epochs = max(EPOCHS, -(-_FEWEST_STEPS // max(1, count // batch)))
     how = AdapterSettings(
         widths=default_widths(dim),
         training=Training(
             batch=batch, rate=2e-3, epochs=epochs, patience=_PATIENCE, seed=settings.seed
         ),
-        temperature=0.03,
+        temperature=_TEMPERATURES.get(method, 0.03),
     )
-    examples = Examples(documents, found.queries, found.pairs, found.grades)
+    # Without labels nothing is learned of what the evaluation asks for.
+    free = _unlabelled(material, settings.seed, NO_LABELS).rows if labelled else None
+    examples = Examples(documents, found.queries, found.pairs, found.grades, free)
     adapter = fit_adapter(method, examples, how, folder=work / "adapter", progress=progress)
     if len(adapter.stages) > 1:
         # A codec codes one vector: of a chain, the stage that serves its bytes best.
@@ -255,4 +263,5 @@ def _of_qrels(
         np.array(grades, np.float32),
         np.unique(pairs[:, 1]),
         about,
+        judged=True,
     )

@@ -19,6 +19,7 @@ DEMO_OUT = "demo.nv"
 
 ADAPTERS = (
     "linear",
+    "distilled",
     "coded",
     "smec",
     "matryoshka",

@@ -26,8 +26,8 @@ class Examples:
 
     documents: (n, d), float16 or float32, perhaps a memory map: rows are read as they are drawn.
     queries: (q, d), or None without labels. pairs: (p, 2) int64, query and document rows.
-    grades: (p,) float32 above 0, larger is more relevant. rows: of documents that may be drawn
-    without pairs, (r,) int64, None for all. Raises UserError where they do not fit.
+    grades: (p,) float32 above 0, larger is more relevant. rows: of documents that may be learned
+    from without pairs, (r,) int64, None for all. Raises UserError where they do not fit.
     """
 
     documents: NDArray[Any]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from torch import Tensor, nn
 from nestvec.adapters.adapter import Adapter, Stage
 from nestvec.adapters.maps import Linear
 from nestvec.errors import UserError
-from nestvec.learn.adapters.checkpoint import History
 from nestvec.learn.adapters.coded import Coding, train_through_code
+from nestvec.learn.adapters.distilled import fit_distilled
 from nestvec.learn.adapters.examples import Examples
-from nestvec.learn.adapters.held_out import HeldOut
 from nestvec.learn.adapters.memory import Queue
 from nestvec.learn.adapters.modules import Chain, LinearMap, ReflectionsMap, ResidualMap, Selection
 from nestvec.learn.adapters.objectives import (
@@ -36,48 +34,25 @@ from nestvec.learn.adapters.objectives import (
     Weighed,
     recovered,
 )
+from nestvec.learn.adapters.running import (
+    HELD_OUT,
+    Job,
+    Trained,
+    checkpoint_of,
+    one_map,
+    run,
+    whose_of,
+)
 from nestvec.learn.adapters.settings import AdapterSettings as AdapterSettings
 from nestvec.learn.adapters.settings import Parts as Parts
 from nestvec.learn.adapters.settings import check_device
 from nestvec.learn.adapters.spectrum import principal_axes, spectral_weights
-from nestvec.learn.adapters.training import Watch, train
+from nestvec.learn.adapters.training import Watch
 from nestvec.nesting import Nesting
 from nestvec.progress import Progress, quiet
 
 F32 = NDArray[np.float32]
-HELD_OUT = 0.1
 FEWEST_PAIRS = 10
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One fit under way: its method, examples, settings and where it writes.
-
-    fitted, held: the examples to train on, and those to stop early on. watch: called with every
-    stage's gradients (see Watch).
-    """
-
-    method: str
-    examples: Examples
-    fitted: Examples
-    held: Examples
-    settings: AdapterSettings
-    folder: Path | None = None
-    progress: Progress = field(default_factory=quiet)
-    watch: Watch | None = None
-
-    @property
-    def nesting(self) -> Nesting:
-        """Widths to be good at."""
-        return self.settings.nesting(self.examples.dim)
-
-
-@dataclass
-class Trained:
-    """What a method gives: stages, and the history of each training."""
-
-    stages: list[Stage]
-    histories: list[History] = field(default_factory=list)
 
 
 def fit_adapter(
@@ -149,57 +124,6 @@ def _hold_out(examples: Examples, seed: int, progress: Progress) -> tuple[Exampl
     return examples.split_queries(HELD_OUT, seed)
 
 
-def _run(
-    job: Job,
-    module: nn.Module,
-    objective: Objective,
-    nesting: Nesting,
-    *,
-    frozen: Apply | None = None,
-    label: str = "one",
-    sides: tuple[Examples, Examples] | None = None,
-) -> History:
-    """One training: on nine tenths of the examples, scored on the rest."""
-    fitted, held = sides or (job.fitted, job.held)
-    training = job.settings.training
-    return train(
-        module,
-        objective,
-        fitted,
-        HeldOut(held, nesting, training.seed, training.device),
-        training,
-        frozen=frozen,
-        watch=job.watch,
-        checkpoint=_checkpoint(job, label),
-        whose=_whose(job, label, fitted),
-        progress=job.progress,
-    )
-
-
-def _checkpoint(job: Job, label: str) -> Path | None:
-    """The file of one training of a job, in a folder that is there."""
-    if job.folder is None:
-        return None
-    job.folder.mkdir(parents=True, exist_ok=True)
-    return job.folder / f"{label}.pt"
-
-
-def _whose(job: Job, label: str, fitted: Examples, *others: dict[str, Any]) -> str:
-    """What a checkpoint must agree with to be gone on from; the device may be another.
-
-    others: settings of this training that are not the job's.
-    """
-    settings = asdict(job.settings)
-    del settings["training"]["device"]
-    return json.dumps([job.method, label, settings, fitted.digest(), *others])
-
-
-def _one_map(job: Job, module: nn.Module, objective: Objective) -> Trained:
-    """A method of one map for all widths."""
-    history = _run(job, module, objective, job.nesting)
-    return Trained([Stage(job.examples.dim, module.maps())], [history])  # type: ignore[operator]
-
-
 def _ranking(job: Job, nesting: Nesting) -> Objective:
     """L_rank where there are labels, else the full vectors' scores as grades."""
     settings = job.settings
@@ -214,7 +138,7 @@ def fit_linear(job: Job) -> Trained:
     loss: Objective = Distillation(job.nesting, job.settings.temperature)
     if job.examples.labelled:
         loss = Contrast(job.nesting, job.settings.temperature)
-    return _one_map(job, LinearMap(start), loss)
+    return one_map(job, LinearMap(start), loss)
 
 
 def fit_coded(job: Job) -> Trained:
@@ -222,7 +146,7 @@ def fit_coded(job: Job) -> Trained:
     start = principal_axes(job.examples.documents, job.settings.training.seed)
     module = LinearMap(start)
     coding = replace(Coding(), temperature=job.settings.temperature)
-    first = _run(job, module, Contrast(job.nesting, coding.temperature), job.nesting)
+    first = run(job, module, Contrast(job.nesting, coding.temperature), job.nesting)
     second = train_through_code(
         module,
         job.fitted,
@@ -231,8 +155,8 @@ def fit_coded(job: Job) -> Trained:
         coding,
         seed=job.settings.training.seed,
         device=job.settings.training.device,
-        checkpoint=_checkpoint(job, "coded"),
-        whose=_whose(job, "coded", job.fitted, asdict(coding)),
+        checkpoint=checkpoint_of(job, "coded"),
+        whose=whose_of(job, "coded", job.fitted, asdict(coding)),
         progress=job.progress,
     )
     return Trained([Stage(job.examples.dim, module.maps())], [first, second])
@@ -240,7 +164,7 @@ def fit_coded(job: Job) -> Trained:
 
 def fit_mrl(job: Job) -> Trained:
     """The plain MRL adapter: one matrix, L_rank at all widths."""
-    return _one_map(job, LinearMap(_start(job)), _ranking(job, job.nesting))
+    return one_map(job, LinearMap(_start(job)), _ranking(job, job.nesting))
 
 
 def _start(job: Job) -> F32:
@@ -258,7 +182,7 @@ def fit_reflections(job: Job) -> Trained:
     loss: Objective = Distillation(job.nesting, job.settings.temperature)
     if job.examples.labelled:
         loss = Contrast(job.nesting, job.settings.temperature)
-    return _one_map(job, module, loss)
+    return one_map(job, module, loss)
 
 
 def fit_search(job: Job) -> Trained:
@@ -270,7 +194,7 @@ def fit_search(job: Job) -> Trained:
         (job.settings.alpha, recovered),
         (job.settings.alpha, Prediction(dim)),
     ]
-    return _one_map(job, module, Weighed(parts))
+    return one_map(job, module, Weighed(parts))
 
 
 def fit_matryoshka(job: Job) -> Trained:
@@ -284,11 +208,11 @@ def fit_matryoshka(job: Job) -> Trained:
     ]
     alone = Examples(job.examples.documents, rows=job.examples.rows)
     sides = alone.split_documents(HELD_OUT, job.settings.training.seed)
-    first = _run(job, module, Weighed(similar), job.nesting, sides=sides)
+    first = run(job, module, Weighed(similar), job.nesting, sides=sides)
     if not job.examples.labelled:
         return Trained([Stage(dim, module.maps())], [first])
     ranked = Rank(job.nesting, job.settings.scale)
-    second = _run(job, module, Weighed([(1.0, ranked), *similar]), job.nesting, label="two")
+    second = run(job, module, Weighed([(1.0, ranked), *similar]), job.nesting, label="two")
     return Trained([Stage(dim, module.maps())], [first, second])
 
 
@@ -322,7 +246,7 @@ def fit_smec(job: Job) -> Trained:
             queue = Queue(min(settings.queue, len(job.examples.documents)), dim)
             remembered = MemorySimilarity(nesting, queue, min(settings.neighbours, 4))
             loss = Weighed([(1.0, loss), (settings.alpha, remembered)])
-        histories.append(_run(job, module, loss, nesting, frozen=before, label=f"stage{i}"))
+        histories.append(run(job, module, loss, nesting, frozen=before, label=f"stage{i}"))
         stages.append(Stage(width, module.maps(), i - 1))
         before = _after(before, module)
         given = width
@@ -350,7 +274,7 @@ def fit_per_width(job: Job) -> Trained:
         loss: Objective = Distillation(nesting, job.settings.temperature)
         if job.examples.labelled:
             loss = Contrast(nesting, job.settings.temperature)
-        histories.append(_run(job, module, loss, nesting, label=f"width{width}"))
+        histories.append(run(job, module, loss, nesting, label=f"width{width}"))
         stages.append(Stage(width, module.maps()))
     assert stages[0].width == dim
     return Trained(stages, histories)
@@ -387,6 +311,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "linear": Method(fit_linear, "used"),
+    "distilled": Method(fit_distilled, "used"),
     "coded": Method(fit_coded, "needed"),
     "mrl": Method(fit_mrl, "used"),
     "smec": Method(fit_smec, "used"),

@@ -23,6 +23,9 @@ from nestvec.learn.losses.similarity import (
 )
 from nestvec.nesting import Nesting
 
+_NOWHERE = -1e4
+"""A score of nothing: of finite size, since 0 times an infinite one would be no number."""
+
 Apply = Callable[[Tensor], Tensor]
 """Frozen vectors (n, d) through everything trained so far: (n, w)."""
 
@@ -212,7 +215,8 @@ class Prediction(nn.Module):
 class Distillation:
     """KL of scores at every width from the full vectors' scores, over the batch's documents.
 
-    Lists of in-batch scores by `temperature`; without labels documents are the queries.
+    Lists of in-batch scores by `temperature`; without labels documents are the queries, each left
+    out of its own list, of which it would be all.
     """
 
     nesting: Nesting
@@ -221,15 +225,35 @@ class Distillation:
     def __call__(self, mapped: Mapped, batch: Batch, apply: Apply) -> Tensor:
         """Labels are not needed."""
         asked = batch.documents if batch.queries is None else batch.queries
-        wanted = (asked @ batch.documents.T) / self.temperature
-        teacher = torch.log_softmax(wanted, dim=1)
-
-        def loss(queries: Tensor, documents: Tensor) -> Tensor:
-            scores = torch.log_softmax(queries @ documents.T / self.temperature, dim=1)
-            return functional.kl_div(scores, teacher, log_target=True, reduction="batchmean")
+        own = batch.rows[:, None] == batch.rows[None, :] if batch.queries is None else None
+        loss = list_divergence(asked, batch.documents, self.temperature, own)
 
         asking = mapped.documents if mapped.queries is None else mapped.queries
         return nested(loss, (asking, mapped.documents), self.nesting).total
+
+
+def list_divergence(
+    queries: Tensor, documents: Tensor, temperature: float, left_out: Tensor | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """KL of score lists from those of full unit vectors (b, d) and (c, d), a mean over queries.
+
+    A list is the softmax of a query's cosines over temperature. left_out: (b, c) bool, documents
+    that a query's list goes without. The loss takes cut unit vectors (b, w) and (c, w).
+    """
+
+    def listed(some: Tensor, others: Tensor) -> Tensor:
+        scores = some @ others.T / temperature
+        if left_out is not None:
+            scores = scores.masked_fill(left_out, _NOWHERE)
+        return torch.log_softmax(scores, dim=1)
+
+    teacher = listed(queries, documents)
+
+    def loss(cut_queries: Tensor, cut_documents: Tensor) -> Tensor:
+        lists = listed(cut_queries, cut_documents)
+        return functional.kl_div(lists, teacher, log_target=True, reduction="batchmean")
+
+    return loss
 
 
 def _labelled(mapped: Mapped) -> Tensor:
