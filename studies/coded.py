@@ -89,7 +89,7 @@ ARMS = {
     "trial": Arm("trial", beam=5, ours=False),
     "linear": Arm("linear"),
     "coded": Arm("coded", width=Coding().width),
-    "coded, titles, beam 32": Arm("coded", 256, titles=True, power=Coding().power, beam=32),
+    "coded-wide": Arm("coded", 256, titles=True, power=Coding().power, beam=32),
 }
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     fair: dict[str, list[NDArray[np.float64]]] = {}
     for seed in options.seeds:
         for name in dict.fromkeys(("trial", *options.arms)):
-            kept = options.work / f"{name.replace(', ', '-')}-{options.split}-{seed}.npz"
+            kept = options.work / f"{name}-{options.split}-{seed}.npz"
             if not kept.exists():
                 begun = time.perf_counter()
                 arm = ARMS[name]

@@ -27,7 +27,7 @@ from nestvec.learn.adapters.examples import Examples, steps_an_epoch
 from nestvec.learn.adapters.gradients import GradientWatch, norms_by_width
 from nestvec.learn.adapters.methods import AdapterSettings, Parts, fit_adapter
 from nestvec.learn.adapters.objectives import Objective, Rank
-from nestvec.learn.adapters.running import HELD_OUT
+from nestvec.learn.adapters.running import held_share
 from nestvec.learn.adapters.training import Training
 from nestvec.measure.importance import achievement_rate, ware
 from nestvec.measure.intervals import paired_difference
@@ -72,7 +72,8 @@ def gradients(examples: Examples, settings: AdapterSettings) -> list[dict[str, A
     Means over a block's coordinates of the norm and of the variance of a step's gradient, and
     over all of them its noise: summed variance over the squared length of the mean gradient.
     """
-    fitted, _ = examples.split(HELD_OUT, settings.training.seed)
+    assert examples.pairs is not None
+    fitted, _ = examples.split(held_share(len(examples.pairs)), settings.training.seed)
     steps = steps_an_epoch(fitted, settings.training.batch)
     edges = (0, *settings.nesting(examples.dim).widths)
     found = []

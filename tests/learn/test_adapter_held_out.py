@@ -11,7 +11,8 @@ from nestvec.errors import UserError
 from nestvec.learn.adapters import held_out, running
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.held_out import HeldOut
-from nestvec.learn.adapters.methods import HELD_OUT, fit_adapter
+from nestvec.learn.adapters.methods import fit_adapter
+from nestvec.learn.adapters.running import HELD_OUT, held_share
 from nestvec.nesting import Nesting
 from nestvec.vectors import normalize
 
@@ -220,3 +221,8 @@ def test_without_labels_a_tenth_of_the_documents_is_not_trained_on(planted, monk
     trained = normalize(examples.documents[fitted.rows])
     assert len(queries) == 10
     assert (queries @ trained.T).max() < 0.9999
+
+
+def test_no_more_is_held_out_than_is_asked():
+    assert held_share(10) == held_share(10_000) == HELD_OUT
+    assert held_share(40_000) * 40_000 == held_out.MOST_QUERIES

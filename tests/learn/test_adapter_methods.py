@@ -11,7 +11,8 @@ import torch
 from nestvec.adapters.adapter import Adapter
 from nestvec.learn.adapters import methods, running
 from nestvec.learn.adapters.held_out import HeldOut
-from nestvec.learn.adapters.methods import HELD_OUT, METHODS, AdapterSettings, fit_adapter
+from nestvec.learn.adapters.methods import METHODS, AdapterSettings, fit_adapter
+from nestvec.learn.adapters.running import HELD_OUT
 from nestvec.learn.adapters.spectrum import spectral_weights
 from nestvec.nesting import Nesting
 from nestvec.vectors import normalize

@@ -35,10 +35,10 @@ from nestvec.learn.adapters.objectives import (
     recovered,
 )
 from nestvec.learn.adapters.running import (
-    HELD_OUT,
     Job,
     Trained,
     checkpoint_of,
+    held_share,
     one_map,
     run,
     whose_of,
@@ -64,7 +64,7 @@ def fit_adapter(
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Adapter:
-    """Train an adapter; a tenth is held out to stop early on.
+    """Train an adapter; a tenth is held out to stop early on, at most 1,000.
 
     Held out are pairs, by document, and by query where documents tie nearly all pairs together
     (progress is told); without pairs, documents. method: a name in METHODS. folder: for
@@ -113,15 +113,17 @@ def fit_adapter(
 
 def _hold_out(examples: Examples, seed: int, progress: Progress) -> tuple[Examples, Examples]:
     """Examples to train on and to stop early on."""
-    if not examples.labelled:
-        return examples.split_documents(HELD_OUT, seed)
-    if examples.tied <= 1 - HELD_OUT / 2:
-        return examples.split(HELD_OUT, seed)
+    if examples.pairs is None:
+        rows = examples.documents if examples.rows is None else examples.rows
+        return examples.split_documents(held_share(len(rows)), seed)
+    share = held_share(len(examples.pairs))
+    if examples.tied <= 1 - share / 2:
+        return examples.split(share, seed)
     progress.note(
         "documents tie nearly all pairs together, so whole queries are held out to stop early on, "
         "whose documents may be trained on with others"
     )
-    return examples.split_queries(HELD_OUT, seed)
+    return examples.split_queries(share, seed)
 
 
 def _ranking(job: Job, nesting: Nesting) -> Objective:
@@ -207,7 +209,8 @@ def fit_matryoshka(job: Job) -> Trained:
         (1.0, recovered),
     ]
     alone = Examples(job.examples.documents, rows=job.examples.rows)
-    sides = alone.split_documents(HELD_OUT, job.settings.training.seed)
+    rows = alone.documents if alone.rows is None else alone.rows
+    sides = alone.split_documents(held_share(len(rows)), job.settings.training.seed)
     first = run(job, module, Weighed(similar), job.nesting, sides=sides)
     if not job.examples.labelled:
         return Trained([Stage(dim, module.maps())], [first])

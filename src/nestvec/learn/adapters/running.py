@@ -12,7 +12,7 @@ from torch import nn
 from nestvec.adapters.adapter import Stage
 from nestvec.learn.adapters.checkpoint import History
 from nestvec.learn.adapters.examples import Examples
-from nestvec.learn.adapters.held_out import HeldOut
+from nestvec.learn.adapters.held_out import MOST_QUERIES, HeldOut
 from nestvec.learn.adapters.objectives import Apply, Objective
 from nestvec.learn.adapters.settings import AdapterSettings
 from nestvec.learn.adapters.training import Score, Watch, train
@@ -20,6 +20,14 @@ from nestvec.nesting import Nesting
 from nestvec.progress import Progress, quiet
 
 HELD_OUT = 0.1
+
+
+def held_share(count: int) -> float:
+    """The share of pairs (or documents) held out to stop early on: a tenth, 1,000 at most.
+
+    More are not asked (see HeldOut), and would be missed in training.
+    """
+    return min(HELD_OUT, MOST_QUERIES / max(1, count))
 
 
 @dataclass(frozen=True, eq=False)
