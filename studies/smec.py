@@ -7,7 +7,8 @@ dimensions; and the nested code over some of them at 4 to 64 bytes. Trained with
 titles alone, and with neither: then also with a sentence of a text as a query for it. DATA has
 acl_abstracts, scifact, wikiqa and quora_dup in the BEIR layout (ACL Anthology, allenai/scifact,
 WikiQA, Quora duplicates). Of each method the learning rate
-is chosen, of three, by its own held-out score: test queries are asked once. Nothing is trained on a
+is chosen, of three, by its own held-out score: test queries are asked once; where no labels are
+trained on, those of train splits are asked as well. Nothing is trained on a
 document that a test query asks for, except with labels on scifact (and five queries of wikiqa),
 where both kinds are told apart. On acl_abstracts with labels also: three seeds of the headline
 rows, gradients, selections, memories of several sizes, and how few labels will do (see
@@ -23,7 +24,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,10 +41,10 @@ from studies.smec_analysis import (
     gradients,
     memories,
     norms,
-    passes_to_near_end,
 )
-from studies.smec_examples import examples_of
+from studies.smec_examples import asked_of, examples_of
 from studies.smec_report import ORDER, PARTS, as_markdown, pictures
+from studies.smec_tuning import RATES, WIDTHS, how_trained, tuned
 from studies.trained import command_of, machine, parser_of
 
 from nestvec.adapters.adapter import Adapter
@@ -56,13 +56,10 @@ from nestvec.choose.methods import Method, NestedMethod
 from nestvec.choose.relevance import QueryTask
 from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import METHODS, AdapterSettings, Parts, fit_adapter
-from nestvec.learn.adapters.training import Training
 from nestvec.measure.intervals import paired_difference
 
 SUPERVISION = ("labels", "titles", "none")
 SETS = ("acl_abstracts", "scifact", "wikiqa", "quora_dup")
-WIDTHS = (16, 32, 64, 96, 128, 192, 256, 384)
-RATES = (5e-4, 2e-3, 8e-3)
 # SMEC's parts, added one at a time: the plain map, stage after stage, selection, memory.
 ABLATION = {
     "smec: none": Parts(False, False, False),
@@ -83,9 +80,6 @@ SEEDS = (0, 1, 2)
 # Of a verdict: the rest is in the grid.
 SAID = ("used", "mean", "reason")
 LOOKS = ("gradients", "selections", "few-labels")
-# Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
-CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
-LISTS_A_STEP = 512
 
 
 def main() -> None:
@@ -153,8 +147,7 @@ def measured(
     place = _place(options, name, supervision, seed)
     if place.exists():
         return _read(place)
-    work = options.work / name
-    documents, task, _ = load_set(options.data / name, "test", work)
+    documents, task = asked_of(options, name, supervision)
     examples = examples_of(options, name, documents, task, supervision, seed)
     if examples is None:
         return None
@@ -173,8 +166,8 @@ def measured(
             if told is None:
                 continue
             learned_from = told
-        place = _place(options, name, f"{supervision}-{label}", seed)
-        adapter, facts[label] = tuned(method, settings, learned_from, seed, rates, place)
+        own = _place(options, name, f"{supervision}-{label}", seed)
+        adapter, facts[label] = tuned(method, settings, learned_from, seed, rates, own)
         adapters[label] = adapter
         methods.append(AdaptedFloat(label, adapter, WIDTHS))
         print(name, supervision, label, facts[label], flush=True)
@@ -228,7 +221,7 @@ def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[s
     assert examples is not None
     assert examples.pairs is not None
     count = len(examples.pairs)
-    how = _how(examples, facts["smec"]["rate"], AdapterSettings(), seed)
+    how = how_trained(examples, facts["smec"]["rate"], AdapterSettings(), seed)
 
     def gradients_and_norms() -> dict[str, Any]:
         return {
@@ -319,7 +312,7 @@ def _seeds(
                 fit_adapter(
                     label,
                     examples,
-                    _how(examples, facts[label]["rate"], AdapterSettings(), other, label),
+                    how_trained(examples, facts[label]["rate"], AdapterSettings(), other, label),
                 ),
                 WIDTHS,
             )
@@ -345,59 +338,6 @@ def _arms(
     if not labelled:
         arms += [(label, label.split(",")[0], same) for label in OF_SENTENCES]
     return [arm for arm in arms if only is None or arm[1] in only]
-
-
-def tuned(
-    method: str,
-    settings: AdapterSettings,
-    examples: Examples,
-    seed: int,
-    rates: Sequence[float],
-    place: Path,
-) -> tuple[Adapter, dict[str, Any]]:
-    """The adapter of the learning rate with the best held-out score, and how it was found.
-
-    place: a JSON file of how it was found, and the adapter beside it; read where they are.
-    """
-    weights = place.with_suffix(".safetensors")
-    if place.exists():
-        return Adapter.load(weights), _read(place)
-    found = []
-    begun = time.perf_counter()
-    for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
-        adapter = fit_adapter(method, examples, _how(examples, rate, settings, seed, method))
-        scores = [max(history["scores"]) for history in adapter.facts["histories"]]
-        found.append((float(np.mean(scores)) if scores else 0.0, rate, adapter))
-    score, rate, adapter = max(found, key=lambda each: each[0])
-    facts = {
-        "rate": rate,
-        "held_out": round(score, 4),
-        "tried": {str(r): round(s, 4) for s, r, _ in found},
-        "seconds": round(time.perf_counter() - begun, 1),
-        "adapter_bytes": adapter.size_bytes(),
-        "near_end": passes_to_near_end(adapter.facts),
-        "history": [
-            [(round(e, 2), round(s, 4)) for e, s in zip(h["epochs"], h["scores"], strict=True)]
-            for h in adapter.facts["histories"]
-        ],
-    }
-    place.parent.mkdir(parents=True, exist_ok=True)
-    adapter.save(weights)
-    place.write_text(json.dumps(facts))
-    return adapter, facts
-
-
-def _how(
-    examples: Examples, rate: float, settings: AdapterSettings, seed: int, method: str = "smec"
-) -> AdapterSettings:
-    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
-    most = 1_024 if method in CONTRASTIVE else (LISTS_A_STEP if method == "distilled" else 256)
-    batch = int(min(most, max(64, count // 8)))
-    # Few pairs make few steps a pass, and tens of thousands of documents many.
-    epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
-    training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
-    temperature = 0.05 if method == "distilled" else 0.03
-    return replace(settings, widths=WIDTHS[:-1], training=training, temperature=temperature)
 
 
 def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from nestvec.data.lines import read_lines
 from nestvec.data.sentences import drawn_sentences
 from nestvec.data.source import open_source
 from nestvec.learn.adapters.examples import Examples
+from nestvec.measure.metrics import Relevance
 
 MOST_SENTENCES = 8_000
 
@@ -53,6 +54,30 @@ class _Limits:
         placed = np.stack([pairs[:, 0], np.searchsorted(rows, pairs[:, 1])], axis=1)
         drawn = np.asarray(documents[rows], np.float32)
         return Examples(drawn, queries, placed, rows=np.flatnonzero(~asked[rows]))
+
+
+def asked_of(
+    options: argparse.Namespace, name: str, supervision: str
+) -> tuple[NDArray[Any], QueryTask]:
+    """Documents, and the queries to test by: where labels are not trained on, all that are judged.
+
+    So a set of few test queries says more; those of ACL abstracts' dev split are not among them.
+    """
+    folder, work = options.data / name, options.work / name
+    documents, task, _ = load_set(folder, "test", work)
+    if supervision == "labels" or not (folder / "qrels" / "train.tsv").exists():
+        return documents, task
+    _, other, _ = load_set(folder, "train", work)
+    splits = {"test": task, "train": other}
+    ends = [each.relevance.indptr for each in splits.values()]
+    relevance = Relevance(
+        np.concatenate([ends[0], ends[0][-1] + ends[1][1:]]),
+        np.concatenate([each.relevance.rows for each in splits.values()]),
+        np.concatenate([each.relevance.gains for each in splits.values()]),
+    )
+    vectors = np.concatenate([each.vectors for each in splits.values()])
+    ids = tuple(f"{split}:{i}" for split, each in splits.items() for i in each.ids)
+    return documents, QueryTask(vectors, relevance, task.measure, task.kind, ids)
 
 
 def examples_of(

@@ -103,8 +103,7 @@ def turned_away(seed=0, n=600):
 
 def settings(**training):
     how = {"batch": 128, "rate": 3e-2, "epochs": 40, "patience": 40, **training}
-    # whose answers are drawn at random, so that there is nothing to learn from them
-    return AdapterSettings(widths=(4, 8), training=Training(**how), answers=0)
+    return AdapterSettings(widths=(4, 8), training=Training(**how))
 
 
 def agreement(queries, documents, matrix, width):

@@ -14,14 +14,7 @@ from nestvec.adapters.adapter import Stage
 from nestvec.learn.adapters.examples import Batch, Examples, batches
 from nestvec.learn.adapters.held_out import MOST_QUERIES
 from nestvec.learn.adapters.modules import LinearMap
-from nestvec.learn.adapters.objectives import (
-    Apply,
-    Contrast,
-    Mapped,
-    Objective,
-    Weighed,
-    list_divergence,
-)
+from nestvec.learn.adapters.objectives import Apply, Mapped, list_divergence
 from nestvec.learn.adapters.running import Job, Trained, run
 from nestvec.learn.adapters.spectrum import principal_axes
 from nestvec.learn.losses.nested import nested
@@ -83,8 +76,7 @@ def pool_rows(examples: Examples, seed: int) -> NDArray[np.int64]:
 def fit_distilled(job: Job) -> Trained:
     """One matrix from SVD; every width scores documents for the given queries as full vectors do.
 
-    Where pairs say which documents answer, InfoNCE weighs settings.answers beside. Training stops
-    early by the lists of up to 1,000 queries (or documents) held out.
+    Training stops early by the lists of up to 1,000 queries (or documents) held out.
     """
     training = job.settings.training
     rows = pool_rows(job.fitted, training.seed)
@@ -95,11 +87,7 @@ def fit_distilled(job: Job) -> Trained:
         torch.from_numpy(rows).to(training.device),
         job.settings.temperature,
     )
-    objective: Objective = lists
-    if job.examples.labelled and job.settings.answers:
-        found = Contrast(job.nesting, job.settings.temperature)
-        objective = Weighed([(1.0, lists), (job.settings.answers, found)])
     module = LinearMap(principal_axes(job.examples.documents, training.seed))
     asked = next(batches(job.held, MOST_QUERIES, training.seed, torch.device(training.device)))
-    history = run(job, module, objective, job.nesting, score=ListsKept(lists, asked))
+    history = run(job, module, lists, job.nesting, score=ListsKept(lists, asked))
     return Trained([Stage(job.examples.dim, module.maps())], [history])

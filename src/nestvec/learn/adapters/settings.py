@@ -71,7 +71,7 @@ class AdapterSettings:
     neighbours: k of L_topk and L_unsup. scale: of cosines in L_rank, 1 in the papers. temperature:
     of InfoNCE and of distillation. hidden: of residual maps, by default the vectors' width.
     reflections: how many. parts: of SMEC. start: of the first matrix of mrl and smec, "identity"
-    or "svd"; the papers do not say. answers: weight of InfoNCE beside score lists in distilled.
+    or "svd"; the papers do not say.
     Raises UserError for counts below 1, a scale or a temperature not above 0, and another start.
     """
 
@@ -86,7 +86,6 @@ class AdapterSettings:
     reflections: int = 16
     parts: Parts = field(default_factory=Parts)
     start: str = "identity"
-    answers: float = 0.3
 
     def __post_init__(self) -> None:
         if self.start not in ("identity", "svd"):
@@ -95,7 +94,6 @@ class AdapterSettings:
         _check_least("neighbours", self.neighbours, 1)
         _check_least("hidden", self.hidden, 0)
         _check_least("alpha", self.alpha, 0)
-        _check_least("answers", self.answers, 0)
         _check_positive("scale", self.scale)
         _check_positive("temperature", self.temperature)
 

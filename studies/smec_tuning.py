@@ -1,0 +1,78 @@
+"""How the study of adapters trains each method: its settings, and the best of three rates."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from studies.smec_analysis import passes_to_near_end
+
+from nestvec.adapters.adapter import Adapter
+from nestvec.learn.adapters.examples import Examples
+from nestvec.learn.adapters.methods import METHODS, AdapterSettings, fit_adapter
+from nestvec.learn.adapters.training import Training
+
+WIDTHS = (16, 32, 64, 96, 128, 192, 256, 384)
+RATES = (5e-4, 2e-3, 8e-3)
+# Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
+CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
+LISTS_A_STEP = 512
+
+
+def tuned(
+    method: str,
+    settings: AdapterSettings,
+    examples: Examples,
+    seed: int,
+    rates: Sequence[float],
+    place: Path,
+) -> tuple[Adapter, dict[str, Any]]:
+    """The adapter of the learning rate with the best held-out score, and how it was found.
+
+    place: a JSON file of how it was found, and the adapter beside it; read where they are.
+    """
+    weights = place.with_suffix(".safetensors")
+    if place.exists():
+        return Adapter.load(weights), json.loads(place.read_text())
+    found = []
+    begun = time.perf_counter()
+    for rate in rates if METHODS[method].labels != "unused" else rates[:1]:
+        adapter = fit_adapter(method, examples, how_trained(examples, rate, settings, seed, method))
+        scores = [max(history["scores"]) for history in adapter.facts["histories"]]
+        found.append((float(np.mean(scores)) if scores else 0.0, rate, adapter))
+    score, rate, adapter = max(found, key=lambda each: each[0])
+    facts = {
+        "rate": rate,
+        "held_out": round(score, 4),
+        "tried": {str(r): round(s, 4) for s, r, _ in found},
+        "seconds": round(time.perf_counter() - begun, 1),
+        "adapter_bytes": adapter.size_bytes(),
+        "near_end": passes_to_near_end(adapter.facts),
+        "history": [
+            [(round(e, 2), round(s, 4)) for e, s in zip(h["epochs"], h["scores"], strict=True)]
+            for h in adapter.facts["histories"]
+        ],
+    }
+    place.parent.mkdir(parents=True, exist_ok=True)
+    adapter.save(weights)
+    place.write_text(json.dumps(facts))
+    return adapter, facts
+
+
+def how_trained(
+    examples: Examples, rate: float, settings: AdapterSettings, seed: int, method: str = "smec"
+) -> AdapterSettings:
+    """Settings of the study for a method: its batches, passes, widths and temperature."""
+    count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
+    most = 1_024 if method in CONTRASTIVE else (LISTS_A_STEP if method == "distilled" else 256)
+    batch = int(min(most, max(64, count // 8)))
+    # Few pairs make few steps a pass, and tens of thousands of documents many.
+    epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
+    training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
+    temperature = 0.05 if method == "distilled" else 0.03
+    return replace(settings, widths=WIDTHS[:-1], training=training, temperature=temperature)
