@@ -31,7 +31,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "llvmlite": ("codec/kernels.py", "index/kernels*.py"),
     "lance": ("index/store.py",),
     "pyarrow": ("tables.py", "index/store.py"),
-    "faiss": ("bridge/faiss.py",),
+    "faiss": ("bridge/faiss_library.py",),
     "safetensors": (
         "adapters/adapter.py",
         "codec/*.py",

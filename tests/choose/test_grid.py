@@ -1,16 +1,19 @@
 import numpy as np
 import pytest
 
-from nestvec.choose import relevance
-from nestvec.choose.baselines import Float16Full, FullVectors, Signs, plain_baselines
+from nestvec.choose import axes, relevance
+from nestvec.choose.baselines import Float16Full, FloatAxes, FullVectors, Signs, plain_baselines
 from nestvec.choose.evidence import Evidence
+from nestvec.choose.geometry import Geometry, geometry_of_sizes
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.methods import NestedCodes, NestedMethod
 from nestvec.choose.relevance import QueryTask
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
+from nestvec.measure.geometry import alignment, intrinsic_dimension, uniformity
 from nestvec.measure.intervals import bootstrap_mean, paired_difference
 from nestvec.measure.metrics import Measure, Relevance, ranks_of_relevant
+from nestvec.progress import quiet
 
 
 def _task(documents, q=12, seed=0, measure="nDCG@10", seen=None):
@@ -156,3 +159,25 @@ def test_full_vectors_are_a_method_too():
     evidence = evaluate_grid(documents, _task(documents), [FullVectors()])
     assert evidence.cells[0].delta == 0
     assert evidence.cells[0].bytes == 96
+
+
+def test_what_shows_no_vectors_is_not_read_for_its_shape():
+    documents = _documents()
+    task = _task(documents)
+    encoded = FloatAxes("pca-float", axes.pca).fit(documents, "cosine", 0, quiet())
+    encoded = encoded.encode(documents, quiet())
+    sizes = encoded.fitted.sizes
+    object.__setattr__(encoded, "documents", None)  # reading it would fail
+    found = geometry_of_sizes(encoded, sizes, task, len(documents), 0)
+    assert found == [Geometry(None, None, None)] * len(sizes)
+
+
+def test_shapes_of_sizes_are_those_of_their_vectors():
+    documents = _documents()
+    task = _task(documents)
+    (cell,) = evaluate_grid(documents, task, [Float16Full()], geometry=True).cells
+    unit = documents / np.linalg.norm(documents, axis=1)[:, None]
+    asked = task.vectors / np.linalg.norm(task.vectors, axis=1)[:, None]
+    assert cell.intrinsic_dimension == intrinsic_dimension(unit)
+    assert cell.uniformity == pytest.approx(uniformity(unit), abs=1e-3)
+    assert cell.alignment == pytest.approx(alignment(asked, unit[task.relevance.rows]), abs=1e-3)

@@ -3,6 +3,7 @@ import pytest
 
 from nestvec.choose import relevance as module
 from nestvec.choose.relevance import (
+    FittingSample,
     QueryTask,
     agreement,
     exact_neighbours,
@@ -134,3 +135,11 @@ def test_relevant_rows_stay_out_of_the_sample_where_enough_are_left(monkeypatch)
     few = fitting_rows(task, 1000, at_most=30)
     assert len(few.rows) == 30
     assert (np.diff(few.rows) > 0).all()
+
+
+def test_equal_samples_have_one_name():
+    def name(*rows):
+        return FittingSample(np.array(rows, np.int64), False).digest
+
+    assert name(1, 2, 30) == name(1, 2, 30)
+    assert len({name(1, 2, 30), name(1, 2), name(1, 2, 31), name()}) == 4

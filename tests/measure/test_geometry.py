@@ -35,6 +35,14 @@ def test_uniformity_does_not_depend_on_blocks():
     assert uniformity(rows) == pytest.approx(np.log(np.exp(-2 * gaps[off]).mean()), abs=1e-6)
 
 
+def test_single_precision_is_as_good():
+    rows = normalize(np.random.default_rng(3).standard_normal((600, 20)))
+    rows[300:320] = rows[:20]  # some coincide
+    single, double = (uniformity(rows.astype(kind)) for kind in (np.float32, np.float64))
+    assert single == pytest.approx(double, abs=1e-6)
+    assert uniformity(rows.astype(np.float16)) == pytest.approx(double, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     "call",
     [

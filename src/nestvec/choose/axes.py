@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.kmeans import threads
+
 
 @dataclass(frozen=True, eq=False)
 class Axes:
@@ -66,7 +68,8 @@ def svd(sample: NDArray[np.float32], seed: int) -> Axes:
 
 
 def _principal(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    second = (x.T @ x).astype(np.float64)
-    _, axes = np.linalg.eigh(second)
+    with threads():
+        second = (x.T @ x).astype(np.float64)
+        _, axes = np.linalg.eigh(second)
     # eigh rises; copied, so that slices of leading axes are contiguous rows of memory
     return np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)

@@ -18,12 +18,12 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 _BLOCK = 8192
-_OTHERS = 10_000
+_OTHERS = 2_000
 
 
 def few_of(rows: F32) -> F32:
-    """At most 10,000 of the rows (m, d), evenly: enough to fit the range of their norms on."""
-    return np.ascontiguousarray(rows[:: max(1, len(rows) // _OTHERS)][:_OTHERS])
+    """At most 2,000 of the rows (m, d), evenly: enough to fit the range of their norms on."""
+    return np.ascontiguousarray(rows[:: max(1, -(-len(rows) // _OTHERS))])
 
 
 def norm_range(decoded: F32) -> ByteRange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from nestvec.choose.methods import Encoded, Size
 from nestvec.choose.relevance import QueryTask
 from nestvec.codec.directions import directions
+from nestvec.codec.kmeans import threads
 from nestvec.measure.geometry import alignment, intrinsic_dimension, uniformity
 
 F32 = NDArray[np.float32]
@@ -58,6 +60,11 @@ def geometry_of_sizes(
 
     None where a size does not show vectors.
     """
+    mapped, dim = encoded.map_queries(task.vectors), task.vectors.shape[1]
+    # mapped queries are as wide as what is shown
+    shown = [shows_vectors(*each, dim) for each in zip(mapped, sizes, strict=True)]
+    if not any(shown):
+        return [Geometry(None, None, None) for _ in sizes]
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.permutation(len(task.relevance.rows))[:_ROWS])
     rows = np.sort(rng.permutation(n)[:_ROWS])
@@ -65,14 +72,20 @@ def geometry_of_sizes(
         np.concatenate([rows, task.relevance.rows[drawn]]), return_inverse=True
     )
     askers = task.relevance.query_of[drawn]
-    found = []
-    mapped, dim = encoded.map_queries(task.vectors), task.vectors.shape[1]
-    for size, queries, view in zip(sizes, mapped, encoded.views(every), strict=True):
-        if not shows_vectors(view, size, dim):
-            found.append(Geometry(None, None, None))
-            continue
-        unit = directions(view)
+
+    def geometry(queries: F32, unit: F32 | None) -> Geometry:
+        if unit is None:
+            return Geometry(None, None, None)
         shape = geometry_of(unit[place[: len(rows)]], np.zeros((0, 2), np.int64), seed)
         gap = alignment(directions(queries[askers]), unit[place[len(rows) :]])
-        found.append(replace(shape, alignment=gap))
+        return replace(shape, alignment=gap)
+
+    views = zip(shown, encoded.views(every), strict=True)
+    units = (directions(view) if are_vectors else None for are_vectors, view in views)
+    jobs = zip(mapped, units, strict=True)
+    found: list[Geometry] = []
+    # sizes side by side, since one's eigenvalues are too little work for threads of BLAS
+    with threads() as pool:
+        while some := list(islice(jobs, pool.threads)):
+            found += pool.executor.map(geometry, *zip(*some, strict=True))
     return found

@@ -6,6 +6,7 @@ text, and agreement with exact full-precision search where a collection brings n
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -281,6 +282,11 @@ class FittingSample:
 
     rows: NDArray[np.int64]
     on_relevant: bool
+
+    @property
+    def digest(self) -> str:
+        """A name of the rows, equal for equal rows."""
+        return hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest()[:32]
 
 
 def fitting_rows(

@@ -44,7 +44,8 @@ def command(
     """Measure the nested code and its rivals on SRC, or on a collection's own rows.
 
     Without queries and judgements, titles must find their texts; without titles, each method
-    must agree with exact search by the full vectors.
+    must agree with exact search by the full vectors. A collection's own code is measured as its
+    build fitted it, where that saw what a new fit would see and no --spec is given.
 
     A table of graded pairs (sentence1, sentence2, score) is measured by Spearman's correlation;
     labelled texts (text, label) by the V-measure of their clusters, or, where there are train and

@@ -163,6 +163,9 @@ def ask_collection(
             f"qrels judge queries, and only {settings.qrels} was given: name the queries, too."
         )
     if stored is not None:
+        kept_questions = Questions.from_json(stored, ids, settings.metric)
+        if kept_questions is not None:
+            return kept_questions
         queries = [Query(each["id"], each["text"]) for each in stored["queries"]]
         return ask_judged(
             encoder(), queries, stored["qrels"], ids,

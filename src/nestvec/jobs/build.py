@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
 from nestvec.choose.judge import Verdict
+from nestvec.choose.relevance import fitting_rows
 from nestvec.index.columns import check_column_names
 from nestvec.index.creation import create
 from nestvec.index.manifest import Manifest
@@ -172,6 +173,7 @@ def build_with(
         "result": result.to_json(),
         "grid": None if picked.evidence is None else picked.evidence.to_config(),
         "questions": None if material.questions is None else material.questions.to_json(),
+        "fitted_on": _fitted_on(material, picked, settings),
     }
     create(
         place,
@@ -285,6 +287,14 @@ def _result(
             *_too_few(items, pays_from, codec_bytes, codec_parts(adapter)),
         ),
     )
+
+
+def _fitted_on(material: Material, picked: Picked, settings: BuildSettings) -> str | None:
+    """Which rows the codec was fitted on, so that an evaluation knows whether to fit it again."""
+    if picked.evidence is None or material.questions is None:
+        return None
+    rows = len(material.vectors)
+    return fitting_rows(material.questions.task, rows, settings.seed).digest
 
 
 def _within(material: Material) -> tuple[int, ...]:

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
 from nestvec.bridge import faiss
-from nestvec.choose.adapted import AdaptedMethod
 from nestvec.choose.baselines import plain_baselines
-from nestvec.choose.evidence import SEEN, Evidence, adapted_name
+from nestvec.choose.evidence import SEEN, Evidence
 from nestvec.choose.grid import evaluate_grid
-from nestvec.choose.methods import Method
+from nestvec.choose.methods import Method, NestedCodes
 from nestvec.choose.relevance import QueryTask, mark_seen
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_settings, check_source, check_task, is_collection
-from nestvec.jobs.evaluation import Evaluation, nested_codes
+from nestvec.jobs.evaluation import Evaluation, codes_of, kept_codes
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.material import Material, gather, gather_array, gather_collection
 from nestvec.jobs.questions import FEWEST_ROWS, Questions
@@ -65,12 +64,11 @@ def evaluate_with(
         return evaluate_rows(str(src), kind, settings, listener)
     with gathered(src, settings, listener) as material:
         questions = needed(material)
-        codes = nested_codes(settings.spec, len(material.vectors))
-        codes += _adapted(codes, material.adapter)
+        kept = kept_codes(material, questions.task, settings.spec, settings.seed)
         evidence = evaluate_grid(
             material.vectors,
             _marked(questions.task, material.adapter),
-            [*codes, *rivals()],
+            [*codes_of(material, settings.spec, kept), *rivals()],
             metric=material.similarity,
             seed=settings.seed,
             left_out=left_out(),
@@ -80,17 +78,20 @@ def evaluate_with(
     return Evaluation(
         evidence,
         questions.about,
-        (*material.warnings, *remarks(evidence)),
+        (*material.warnings, *_about(kept), *remarks(evidence)),
         time.monotonic() - begun,
         peak_rss_mb(),
     )
 
 
-def _adapted(codes: Sequence[Method], adapter: Adapter | None) -> list[Method]:
-    """The same codes over a collection's adapted vectors; none without an adapter."""
-    if adapter is None:
-        return []
-    return [AdaptedMethod(adapted_name(adapter.method, code.name), adapter, code) for code in codes]
+def _about(kept: NestedCodes | None) -> tuple[str, ...]:
+    """A sentence where the nested code was not fitted for the evaluation."""
+    if kept is None:
+        return ()
+    return (
+        f"nested is the collection's own code, {kept.codec.spec}, as its build fitted it; --spec "
+        "fits another.",
+    )
 
 
 def _marked(task: QueryTask, adapter: Adapter | None) -> QueryTask:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nestvec.choose.evidence import Cell, Evidence
-from nestvec.choose.methods import Method, NestedMethod
-from nestvec.choose.specs import candidate_power, codebook_specs, nested_methods
+from nestvec.choose.adapted import AdaptedMethod
+from nestvec.choose.evidence import Cell, Evidence, adapted_name
+from nestvec.choose.methods import Method, NestedCodes, NestedMethod
+from nestvec.choose.relevance import QueryTask, fitting_rows
+from nestvec.choose.specs import candidate_power, codebook_specs, is_ladder, nested_methods
+
+if TYPE_CHECKING:
+    from nestvec.jobs.material import Material
 
 SCHEMA_VERSION = 1
 
@@ -99,6 +104,37 @@ def _table(evidence: Evidence) -> dict[str, Any]:
         "full": interval_json((full.value, full.low, full.high)),
         "cells": [asdict(cell) for cell in evidence.cells],
     }
+
+
+def codes_of(material: Material, spec: str, kept: NestedCodes | None) -> list[Method]:
+    """The nested codes to measure, and the same over adapted vectors where there is an adapter.
+
+    kept: the collection's own codes where they stand for the nested code; otherwise as
+    nested_codes says.
+    """
+    adapter, fresh = material.adapter, nested_codes(spec, len(material.vectors))
+    own: list[Method] = fresh if kept is None else [kept]
+    if adapter is None:
+        return own
+    over = [AdaptedMethod(adapted_name(adapter.method, code.name), adapter, code) for code in own]
+    return [*fresh, *over]
+
+
+def kept_codes(material: Material, task: QueryTask, spec: str, seed: int) -> NestedCodes | None:
+    """A collection's own codes as the nested code, if fitting again would fit the same codec.
+
+    That is where the build fitted it by this seed on the very rows that an evaluation of this task
+    fits on, so that rows which queries ask for were kept out of both, or of neither. None
+    otherwise, and where a spec is asked for or the code has no cuts to show.
+    """
+    opened = material.collection
+    if opened is None or spec != "auto" or not is_ladder(opened.codec.spec):
+        return None
+    fitted_on = (opened.evidence() or {}).get("fitted_on")
+    sample = fitting_rows(task, opened.count, seed)
+    if opened.codec.seed != seed or fitted_on != sample.digest:
+        return None
+    return NestedCodes("nested", opened.codec, opened.codes(), opened.facts())
 
 
 def nested_codes(spec: str, rows: int) -> list[Method]:

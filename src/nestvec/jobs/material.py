@@ -39,7 +39,7 @@ class Material:
     titled: whether documents were encoded with their titles. widths: those that the model says it
     was trained for, none where it says nothing.
     truncated: documents the model cut, None where unknown. encode_seconds: 0 for vectors.
-    adapter: the collection's; vectors are those before it.
+    adapter: the collection's; vectors are those before it. collection: that they are of, or None.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Material:
     titled: bool = True
     widths: tuple[int, ...] = ()
     adapter: Adapter | None = None
+    collection: Collection | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress
         model=opened.manifest.model,
         widths=() if nesting is None else Nesting.parse(nesting).widths,
         adapter=opened.adapter,
+        collection=opened,
     )
 
 

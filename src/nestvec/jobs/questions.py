@@ -4,6 +4,7 @@ agreement with exact search.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,12 @@ class Questions:
     qrels: Mapping[str, Mapping[str, float]]
 
     def to_json(self) -> dict[str, Any] | None:
-        """Given judgements with their words, so that a collection can be measured again."""
+        """Given judgements with their words and vectors, so that a collection can be measured
+        again, and without its model.
+        """
         if self.task.kind != "labels" or not all(self.texts):
             return None
+        rows = np.ascontiguousarray(self.task.vectors, dtype="<f4")
         return {
             "measure": self.task.measure,
             "about": self.about,
@@ -63,7 +67,30 @@ class Questions:
                 for identity, text in zip(self.task.ids, self.texts, strict=True)
             ],
             "qrels": {query: dict(self.qrels[query]) for query in self.task.ids},
+            "vectors": {
+                "shape": list(rows.shape),
+                "float32": base64.b64encode(rows.tobytes()).decode("ascii"),
+            },
         }
+
+    @classmethod
+    def from_json(
+        cls, record: Mapping[str, Any], ids: Sequence[str], measure: str | None
+    ) -> Questions | None:
+        """What to_json described, of documents with these ids; None where it kept no vectors.
+
+        measure: another one than its own, or None.
+        """
+        if "vectors" not in record:
+            return None
+        packed = base64.b64decode(record["vectors"]["float32"])
+        vectors = np.frombuffer(packed, "<f4").reshape(record["vectors"]["shape"])
+        texts = {query["id"]: query["text"] for query in record["queries"]}
+        # in the order of the queries, which JSON's keys need not keep
+        qrels = {identity: record["qrels"][identity] for identity in texts}
+        task = from_qrels(vectors, list(texts), ids, qrels, measure or record["measure"])
+        words = tuple(texts[identity] for identity in task.ids)
+        return cls(task, words, record["about"], qrels)
 
 
 def judged_queries(

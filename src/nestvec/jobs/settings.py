@@ -84,7 +84,8 @@ class EvaluateSettings(EmbedSettings):
     metric: the measure of quality, such as nDCG@10; None takes nDCG@10 for queries with
     judgements or made of titles, and R@10 for agreement with exact search.
     similarity: how vectors compare; None takes the model's own, and cosine for vectors.
-    spec: the nested code, or "auto". sample_queries: most queries made from the texts
+    spec: the nested code, or "auto", which is a collection's own where that is fitted as a new one
+    would be. sample_queries: most queries made from the texts
     themselves (titles, held-out rows); given queries are all used. seed: of every draw.
     """
 
