@@ -37,16 +37,17 @@ def recipe(folder, model, data, batch, *, learned=False, more=""):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learned", "more"),
     [
         (False, ""),
-        pytest.param(True, "", marks=pytest.mark.slow),
-        pytest.param(False, "mini_batch = 3", marks=pytest.mark.slow),
-        pytest.param(False, "[loss]\nboth_directions = true", marks=pytest.mark.slow),
-        pytest.param(False, '[loss]\nkind = "cosent"', marks=pytest.mark.slow),
-        pytest.param(False, '[layers]\nkind = "two_d"', marks=pytest.mark.slow),
-        pytest.param(False, 'mini_batch = 3\n[layers]\nkind = "two_d"', marks=pytest.mark.slow),
+        (True, ""),
+        (False, "mini_batch = 3"),
+        (False, "[loss]\nboth_directions = true"),
+        (False, '[loss]\nkind = "cosent"'),
+        (False, '[layers]\nkind = "two_d"'),
+        (False, 'mini_batch = 3\n[layers]\nkind = "two_d"'),
     ],
     ids=["plain", "learned weights", "cached", "both ways", "scored", "layers", "cached layers"],
 )

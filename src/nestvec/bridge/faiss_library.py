@@ -14,6 +14,8 @@ from typing import Any
 
 from nestvec.errors import MissingExtra
 
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+
 _LOCK = Lock()
 _KEPT: list[int] = []
 """One entry a running by_blas, on whatever thread; the first is what faiss goes back to."""
@@ -53,17 +55,18 @@ def by_blas(faiss: Any) -> Iterator[None]:
 
 @contextmanager
 def _sleeping_threads() -> Iterator[None]:
-    """An import during which OpenMP's threads are told to sleep while they wait, not to spin.
+    """An import during which OpenMP's threads are told to wait asleep, but for some microseconds.
 
-    Some hundred thousand short parallel loops make a fit. With one other busy process on two cores
-    spinning took ten times as long (PQ of SciFact 27 s for 2.7, RQ 35 for 6.3). OpenMP reads this
-    once, as it is loaded.
+    Some hundred thousand short parallel loops make a fit, and by default threads spin between them.
+    With one other busy process on two cores that took ten times as long (PQ of SciFact 27 s for
+    2.7, RQ 35 for 6.3). On an idle machine it is as quick, for the few rounds of spinning left
+    (RQ 6.9 s, without them 9.3). OpenMP reads this once, as it is loaded; who has set either
+    variable keeps his own.
     """
-    name = "OMP_WAIT_POLICY"
-    told = os.environ.get(name)
-    os.environ.setdefault(name, "PASSIVE")
+    told = {} if any(name in os.environ for name in _WAITING) else _WAITING
+    os.environ.update(told)
     try:
         yield
     finally:
-        if told is None:
+        for name in told:
             del os.environ[name]
