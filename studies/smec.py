@@ -19,14 +19,12 @@ rerun adds what is missing.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import time
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,9 +40,20 @@ from studies.smec_analysis import (
     memories,
     norms,
 )
-from studies.smec_examples import asked_of, examples_of
+from studies.smec_cells import (
+    CODED,
+    Cell,
+    Options,
+    arms_of,
+    groups_of,
+    material,
+    place_of,
+    read,
+    train_arms,
+    workers,
+)
 from studies.smec_report import ORDER, PARTS, as_markdown, pictures
-from studies.smec_tuning import RATES, WIDTHS, how_trained, tuned
+from studies.smec_tuning import WIDTHS, how_trained
 from studies.trained import command_of, machine, parser_of
 
 from nestvec.adapters.adapter import Adapter
@@ -55,24 +64,14 @@ from nestvec.choose.judge import judge
 from nestvec.choose.methods import Method, NestedMethod
 from nestvec.choose.relevance import QueryTask
 from nestvec.learn.adapters.examples import Examples
-from nestvec.learn.adapters.methods import METHODS, AdapterSettings, Parts, fit_adapter
+from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
 from nestvec.measure.intervals import paired_difference
 
 SUPERVISION = ("labels", "titles", "none")
 SETS = ("acl_abstracts", "scifact", "wikiqa", "quora_dup")
-# SMEC's parts, added one at a time: the plain map, stage after stage, selection, memory.
-ABLATION = {
-    "smec: none": Parts(False, False, False),
-    "smec: SMRL": Parts(True, False, False),
-    "smec: SMRL, ADS": Parts(True, True, False),
-    "smec": Parts(),
-}
 SPEC, CODEC_ROWS = "64xcb", 20_000
-CODED = ("acl_abstracts", "scifact")
 # What codes are measured over beside the untouched vectors, with pairs and without.
 UNDER_CODES = {True: ("linear", "distilled", "coded"), False: ("distilled", "spectemp")}
-# With neither labels nor titles a sentence still may ask for the text that it was taken from.
-OF_SENTENCES = ("linear, sentences", "distilled, sentences", "smec, sentences")
 # Where seeds are told apart and behaviour is looked into.
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
@@ -92,21 +91,20 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="into behaviour")
     parser.add_argument("--codes", nargs="*", default=list(CODED), help="sets coded, too")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes of one thread each"
+    )
+    options = parser.parse_args(namespace=Options())
     full = os.environ.get("FULL") == "1"
-    found = []
     if full:
         options.pairs = options.documents = None
-    for name in options.sets:
-        for supervision in options.supervision:
-            for seed in SEEDS if full else (options.seed,):
-                cell = measured(name, supervision, seed, options)
-                if cell is not None:
-                    found.append(cell)
-    looked_into: dict[str, Any] = {}
-    if HEADLINE[0] in options.sets and HEADLINE[1] in options.supervision:
-        cell = next(c for c in found if (c["set"], c["supervision"]) == HEADLINE)
-        looked_into = looked_into_of(options, cell["facts"])
+    seeds = SEEDS if full else (options.seed,)
+    wanted = [(n, s, seed) for n in options.sets for s in options.supervision for seed in seeds]
+    # Texts are encoded once, by all threads; vectors of 384 keep no two of them busy in training.
+    wanted = [cell for cell in wanted if material(*cell, options) is not None]
+    material.cache_clear()
+    with workers(options.workers) as pool:
+        found, looked_into = everything(wanted, options, pool)
     result = {
         "command": command_of(
             "smec",
@@ -140,37 +138,46 @@ def main() -> None:
     print(as_markdown(result))
 
 
-def measured(
-    name: str, supervision: str, seed: int, options: argparse.Namespace
-) -> dict[str, Any] | None:
-    """One set under one supervision; None where it has none of that kind."""
-    place = _place(options, name, supervision, seed)
+def everything(
+    wanted: list[Cell], options: Options, pool: Executor
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Each cell's record, and how adapters behave: first all trainings, then what they give."""
+    arms = [
+        (cell, group)
+        for cell in wanted
+        for group in groups_of([arm[0] for arm in arms_of(cell, options)])
+    ]
+    # the longest first: training through the code
+    arms.sort(key=lambda each: "coded" not in each[1])
+    for training in [pool.submit(train_arms, *each, options) for each in arms]:
+        training.result()
+    looks = []
+    if HEADLINE in [cell[:2] for cell in wanted]:
+        looks = [pool.submit(look_into, look, options) for look in options.looks]
+    cells = [pool.submit(measured, *cell, options) for cell in wanted]
+    behaviour: dict[str, Any] = {}
+    for each in looks:
+        behaviour |= each.result()
+    return [cell.result() for cell in cells], behaviour
+
+
+def measured(name: str, supervision: str, seed: int, options: Options) -> dict[str, Any]:
+    """One set under one supervision."""
+    place = place_of(options, name, supervision, seed)
     if place.exists():
-        return _read(place)
-    documents, task = asked_of(options, name, supervision)
-    examples = examples_of(options, name, documents, task, supervision, seed)
-    if examples is None:
-        return None
+        return read(place)
+    here = material(name, supervision, seed, options)
+    assert here is not None
+    documents, task, examples, _ = here
     begun = time.perf_counter()
-    methods = baselines()
-    facts: dict[str, Any] = {}
-    adapters = {}
-    told = None
-    if not examples.labelled:
-        told = examples_of(options, name, documents, task, "sentences", seed)
-    for label, method, settings in _arms(examples.labelled, name in options.codes, options.methods):
-        # Its first part is the linear map, and its second takes minutes.
-        rates = (facts["linear"]["rate"],) if method == "coded" else RATES
-        learned_from = examples
-        if label in OF_SENTENCES:
-            if told is None:
-                continue
-            learned_from = told
-        own = _place(options, name, f"{supervision}-{label}", seed)
-        adapter, facts[label] = tuned(method, settings, learned_from, seed, rates, own)
-        adapters[label] = adapter
-        methods.append(AdaptedFloat(label, adapter, WIDTHS))
-        print(name, supervision, label, facts[label], flush=True)
+    cell = (name, supervision, seed)
+    trained = train_arms(cell, tuple(arm[0] for arm in arms_of(cell, options)), options)
+    facts = {label: each[1] for label, each in trained.items()}
+    adapters = {label: each[0] for label, each in trained.items()}
+    methods: list[Method] = [
+        *baselines(),
+        *(AdaptedFloat(label, adapter, WIDTHS) for label, adapter in adapters.items()),
+    ]
     seen = None
     if examples.pairs is not None:
         touched = np.isin(task.relevance.rows, examples.pairs[:, 1])
@@ -212,15 +219,21 @@ def measured(
     return record
 
 
-def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any]:
-    """How adapters behave on the headline set (see smec_analysis), as --looks asks."""
+def look_into(look: str, options: Options) -> dict[str, Any]:
+    """How adapters behave on the headline set (see smec_analysis): one of LOOKS."""
     seed, (name, supervision) = options.seed, HEADLINE
-    work = options.work / name
-    documents, task, _ = load_set(options.data / name, "test", work)
-    examples = examples_of(options, name, documents, task, supervision, seed)
-    assert examples is not None
+    place = place_of(options, name, f"{supervision}-{look}", seed)
+    if place.exists():
+        return read(place)
+    begun = time.perf_counter()
+    here = material(name, supervision, seed, options)
+    assert here is not None
+    documents, task, examples, _ = here
     assert examples.pairs is not None
     count = len(examples.pairs)
+    cell = (name, supervision, seed)
+    labels = tuple(label for label, method, _ in arms_of(cell, options) if method != "coded")
+    facts = {label: each[1] for label, each in train_arms(cell, labels, options).items()}
     how = how_trained(examples, facts["smec"]["rate"], AdapterSettings(), seed)
 
     def gradients_and_norms() -> dict[str, Any]:
@@ -236,39 +249,19 @@ def looked_into_of(options: argparse.Namespace, facts: dict[str, Any]) -> dict[s
             "memories": remembered,
         }
 
-    def labels() -> dict[str, Any]:
-        _, dev, _ = load_set(options.data / name, "dev", work)
+    def labels_needed() -> dict[str, Any]:
+        _, dev, _ = load_set(options.data / name, "dev", options.work / name)
         rates = {label: each["rate"] for label, each in facts.items()}
         counts = (*COUNTS, count)
         return {
             "few_labels": few_labels(documents, dev, task, examples, WIDTHS, rates, counts, seed)
         }
 
-    wanted = zip(LOOKS, (gradients_and_norms, selections_and_memories, labels), strict=True)
-    found: dict[str, Any] = {}
-    for look, measure in wanted:
-        if look not in options.looks:
-            continue
-        place = _place(options, name, f"{supervision}-{look}", seed)
-        if not place.exists():
-            begun = time.perf_counter()
-            record = measure()
-            record[f"{look}_seconds"] = round(time.perf_counter() - begun)
-            place.write_text(json.dumps(record))
-        found |= _read(place)
-    return found
-
-
-def _place(options: argparse.Namespace, name: str, kind: str, seed: int) -> Path:
-    sizes = f"{options.pairs or 'all'}-{options.documents or 'all'}"
-    kind = re.sub(r"[^a-zA-Z]+", "-", kind)
-    place: Path = options.work / f"{name}-{kind}-{sizes}-{seed}.json"
-    return place
-
-
-def _read(place: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(place.read_text())
-    return found
+    measures = (gradients_and_norms, selections_and_memories, labels_needed)
+    record = dict(zip(LOOKS, measures, strict=True))[look]()
+    record[f"{look}_seconds"] = round(time.perf_counter() - begun)
+    place.write_text(json.dumps(record))
+    return record
 
 
 def slim(evidence: Evidence) -> dict[str, Any]:
@@ -322,22 +315,6 @@ def _seeds(
         for label, values in found.items():
             values.append([c.value for c in evidence.cells if c.method == label])
     return found
-
-
-def _arms(
-    labelled: bool, coded: bool, only: list[str] | None
-) -> list[tuple[str, str, AdapterSettings]]:
-    """(label, method, what differs from the settings of all) of everything to train."""
-    same, turned = AdapterSettings(), AdapterSettings(start="svd")
-    # What needs no labels at all is shown where there are none.
-    left = {"smec", *(() if coded else ("coded",)), *(("spectemp",) if labelled else ())}
-    plain = [(n, n, same) for n in METHODS if n not in left]
-    smec = [(label, "smec", AdapterSettings(parts=parts)) for label, parts in ABLATION.items()]
-    arms = [*plain, *smec, *((f"{n} from SVD", n, turned) for n in ("mrl", "smec"))]
-    arms = [arm for arm in arms if labelled or METHODS[arm[1]].labels != "needed"]
-    if not labelled:
-        arms += [(label, label.split(",")[0], same) for label in OF_SENTENCES]
-    return [arm for arm in arms if only is None or arm[1] in only]
 
 
 def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[str, Any]]:

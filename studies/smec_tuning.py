@@ -71,8 +71,11 @@ def how_trained(
     count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
     most = 1_024 if method in CONTRASTIVE else (LISTS_A_STEP if method == "distilled" else 256)
     batch = int(min(most, max(64, count // 8)))
-    # Few pairs make few steps a pass, and tens of thousands of documents many.
-    epochs = 20 if count < 5_000 else (10 if count < 20_000 else 3)
+    # Few pairs make few steps a pass, and tens of thousands of documents many; a pass over score
+    # lists says as much as several over batches, and costs as much.
+    epochs = 12 if count < 5_000 else (6 if count < 20_000 else 3)
+    if method == "distilled":
+        epochs = epochs * 2 // 3
     training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
     temperature = 0.05 if method == "distilled" else 0.03
     return replace(settings, widths=WIDTHS[:-1], training=training, temperature=temperature)
