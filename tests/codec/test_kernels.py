@@ -115,5 +115,5 @@ def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
         return real(**options)
 
     monkeypatch.setattr(kernels, "njit", without_a_place)
-    doubled = kernels._compiled()(lambda x: 2 * x)
+    doubled = kernels.compiled()(lambda x: 2 * x)
     assert doubled(21) == 42

@@ -36,14 +36,15 @@ def store(tmp_path: Path, data: Arrays, row: Any) -> RowStore:
 def test_planes_are_blocks_of_1024_rows_byte_major(
     tmp_path: Path, store: RowStore, data: Arrays
 ) -> None:
-    planes = Cache(store, tmp_path / "cache").planes(store.fragments[1], 8, 12)
+    planes = Cache(store, tmp_path / "cache").planes(store.fragments[1], ((8, 12),))
     assert planes.shape == (1, 4, 1024)
     for byte in range(4):
         np.testing.assert_array_equal(planes[0, byte, :1000], data.codes[1500:, 8 + byte])
     assert not planes[0, :, 1000:].any()
-    planes = Cache(store, tmp_path / "cache").planes(store.fragments[0], 0, 8)
-    assert planes.shape == (2, 8, 1024)
+    planes = Cache(store, tmp_path / "cache").planes(store.fragments[0], ((0, 8), (8, 12)))
+    assert planes.shape == (2, 12, 1024)
     np.testing.assert_array_equal(planes[1, 3, :476], data.codes[1024:1500, 3])
+    np.testing.assert_array_equal(planes[1, 9, :476], data.codes[1024:1500, 9])
 
 
 def test_row_major_columns_and_the_whole(tmp_path: Path, store: RowStore, data: Arrays) -> None:

@@ -20,7 +20,7 @@ U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
 
-def _compiled(**options: Any) -> Callable[[F], F]:
+def compiled(**options: Any) -> Callable[[F], F]:
     """njit with a cache on disk, or without one where there is no place to write it."""
 
     def decorate(function: F) -> F:
@@ -33,7 +33,7 @@ def _compiled(**options: Any) -> Callable[[F], F]:
     return decorate
 
 
-@_compiled(parallel=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
+@compiled(parallel=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
 def extend_beams(
     level: int,
     dots: F32,
@@ -148,7 +148,7 @@ def extend_beams(
             sums[i, s] = moved_sums[s]
 
 
-@_compiled(parallel=True, boundscheck=False)
+@compiled(parallel=True, boundscheck=False)
 def add_codewords(out: F32, codebooks: F32, codes: U8, first: int) -> None:
     """Add to out (n, d) the codewords of levels first, first + 1, ... of codes (n, L').
 
@@ -161,7 +161,7 @@ def add_codewords(out: F32, codebooks: F32, codes: U8, first: int) -> None:
                 out[i, k] += word[k]
 
 
-@_compiled(parallel=True, boundscheck=False)
+@compiled(parallel=True, boundscheck=False)
 def look_up(out: F32, tables: F32, codes: U8) -> None:
     """Add to out (q, n) the sum over levels j of tables[q, j, codes[n, j]]; changed in place.
 
@@ -182,7 +182,7 @@ def look_up(out: F32, tables: F32, codes: U8) -> None:
             out[q, i] += total
 
 
-@_compiled(boundscheck=False)
+@compiled(boundscheck=False)
 def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
     """look_up on the calling thread: waking others costs more than a few look-ups take."""
     for q in range(tables.shape[0]):
@@ -193,7 +193,7 @@ def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
             out[q, i] += total
 
 
-@_compiled(boundscheck=False, nogil=True)
+@compiled(boundscheck=False, nogil=True)
 def add_to_sums(sums: F32, counts: I64, rows: F32, words: I64) -> None:
     """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place.
 

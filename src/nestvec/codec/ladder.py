@@ -124,17 +124,20 @@ class Ladder:
         add_codewords(out, self.codebooks, words, start * 2 if self.packed else start)
 
     def table(self, queries: F32) -> F32:
-        """Inner products (q, depth, K) of queries (q, d) with all codewords."""
+        """What each byte of a code adds to a score: (q, bytes, K), or 256 for two words a byte."""
         depth, k, d = self.codebooks.shape
         products: F32 = queries @ self.codebooks.reshape(depth * k, d).T
-        return products.reshape(len(queries), depth, k)
+        products = products.reshape(len(queries), depth, k)
+        if not self.packed:
+            return products
+        low, high = products[:, 0::2, None, :], products[:, 1::2, :, None]
+        return (low + high).reshape(len(queries), self.bytes, k * k)
 
     def add_sums(self, out: F32, table: F32, codes: U8, start: int, stop: int) -> None:
         """Add the looked-up inner products of bytes start to stop to out (q, n), in place."""
-        words = self._words_of(codes, start, stop)
-        first = start * 2 if self.packed else start
-        part = np.ascontiguousarray(table[:, first : first + words.shape[1]])
-        (look_up_alone if len(out) * words.size < _FEW_LOOK_UPS else look_up)(out, part, words)
+        cut = np.ascontiguousarray(codes[:, start:stop])
+        part = np.ascontiguousarray(table[:, start:stop])
+        (look_up_alone if len(out) * cut.size < _FEW_LOOK_UPS else look_up)(out, part, cut)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """words (depth, K, d) int8, or packed (depth, K, bytes) uint8, and scales (depth, K)."""

@@ -25,15 +25,14 @@ def finish(metric: str, sums: F32, norms: F32, query_norms: F32, lengths: F32 | 
     """Scores (q, n), higher is better, of raw sums (q, n).
 
     norms: |x_n| (n,) or (q, n); query_norms: (q,); lengths: |x| (n,), needed
-    for dot and l2. With c = sums / norms, which stands for <q, x> / |x|:
+    for dot and l2. Divisions are products with reciprocals, so that compiled scans give the same
+    to the bit. With c = sums / norms, which stands for <q, x> / |x|:
     cosine c / |q|; dot |x| c; l2 -(|x|^2 - 2 |x| c + |q|^2), the negated squared distance.
     Raises UserError where lengths are missing.
     """
-    safe_norms = np.where(norms > 0, norms, np.float32(1))
-    along = (sums / safe_norms).astype(np.float32, copy=False)
+    along = sums * reciprocals(norms)
     if metric == "cosine":
-        safe = np.where(query_norms > 0, query_norms, np.float32(1))
-        along /= safe[:, None]
+        along *= reciprocals(query_norms)[:, None]
         return along
     if lengths is None:
         raise UserError(
@@ -47,3 +46,10 @@ def finish(metric: str, sums: F32, norms: F32, query_norms: F32, lengths: F32 | 
     along += (query_norms**2)[:, None]
     result: F32 = np.negative(along, out=along)
     return result
+
+
+def reciprocals(norms: F32) -> F32:
+    """1 / norm as float32, and 1 where there is none."""
+    safe = np.where(norms > 0, norms, np.float32(1)).astype(np.float32, copy=False)
+    found: F32 = np.float32(1) / safe
+    return found

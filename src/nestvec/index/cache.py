@@ -1,6 +1,6 @@
 """Derived arrays beside the rows, memory-mapped by every reader; the folder may be deleted.
 
-Per fragment: `planes-a-b` (blocks, b - a, 1024) uint8, the bytes [a, b) of the code, byte-plane
+Per fragment: `planes-0-b` (blocks, b, 1024) uint8, the first b bytes of the code, byte-plane
 major within blocks of 1,024 rows, for scans; `rows-a-b` (n, b - a) uint8, row major, for
 survivors; and columns as they are: norms, lengths, seq, vector (n, d).
 Files are .npy, written under a temporary name and renamed, named by the fragment's content.
@@ -36,16 +36,17 @@ class Cache:
         self._folder = folder
         self._open: dict[str, NDArray[Any]] = {}
 
-    def planes(self, fragment: Fragment, start: int, stop: int) -> U8:
-        """A code column plane-major: (ceil(rows / 1024), stop - start, 1024) uint8.
+    def planes(self, fragment: Fragment, groups: tuple[tuple[int, int], ...]) -> U8:
+        """Neighbouring code columns plane-major: (ceil(rows / 1024), bytes of all, 1024) uint8.
 
         Rows beyond the fragment's last are zeros.
         """
+        start, stop = groups[0][0], groups[-1][1]
         width = stop - start
         shape = (-(-fragment.rows // BLOCK_ROWS), width, BLOCK_ROWS)
 
         def blocks() -> Iterator[U8]:
-            columns = (code_column(start, stop),)
+            columns = tuple(code_column(*group) for group in groups)
             for rows in _regular(self._read(fragment, columns, width), BLOCK_ROWS):
                 block = np.zeros((1, width, BLOCK_ROWS), np.uint8)
                 block[0, :, : len(rows)] = rows.T

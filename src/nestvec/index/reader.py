@@ -42,6 +42,24 @@ class CodeRun:
 
 
 @dataclass(frozen=True)
+class PlaneRun:
+    """The rows of a fragment as compiled scans want them.
+
+    start: position of the first; count: how many. planes: (blocks, >= cut, 1024) uint8. packed:
+    (count,) uint8 norm bytes of a declared cut, or None; then exact has |x_n| (count,) float32.
+    lengths: (count,) float32, or None for cosine. seqs: (count,) int64.
+    """
+
+    start: int
+    count: int
+    planes: U8
+    packed: U8 | None
+    exact: F32 | None
+    lengths: F32 | None
+    seqs: I64
+
+
+@dataclass(frozen=True)
 class VectorRun:
     """Neighbouring rows' vector prefixes: (n, width) float32; the rest as in CodeRun."""
 
@@ -69,11 +87,28 @@ class Reader:
         # An adapter reads a vector whole, whatever width comes out.
         self.vector_read = None if adapter is None else adapter.dim
 
+    def plane_runs(self, cut: int) -> Iterator[PlaneRun]:
+        """All rows in order, fragment by fragment, as compiled scans want them."""
+        for fragment in self._store.fragments:
+            packed = exact = None
+            if cut in self._codec.cuts:
+                packed = self._cache.column(fragment, f"norm_{cut}")
+            else:
+                exact = self._exact_norms(fragment, cut)
+            yield PlaneRun(
+                fragment.start,
+                fragment.rows,
+                self._planes(fragment, cut),
+                packed,
+                exact,
+                self._lengths(fragment),
+                self._cache.column(fragment, "seq"),
+            )
+
     def code_runs(self, cut: int, run_rows: int) -> Iterator[CodeRun]:
         """All rows in order, their first `cut` code bytes, by runs of about run_rows."""
         for fragment in self._store.fragments:
-            groups = [group for group in self._groups if group[0] < cut]
-            planes = [self._cache.planes(fragment, *group) for group in groups]
+            planes = self._planes(fragment, cut)
             norms = self._norms(fragment, cut)
             lengths = self._lengths(fragment)
             seqs = self._cache.column(fragment, "seq")
@@ -167,14 +202,19 @@ class Reader:
         if cut in self._codec.cuts:
             packed = self._cache.column(fragment, f"norm_{cut}")
             return lambda rows: self._codec.unpack_norms(packed[rows], cut)
-        exact = self._cache.derived(
-            fragment, f"exact-norm-{cut}", lambda: self._derive(fragment, cut)
-        )
+        exact = self._exact_norms(fragment, cut)
         return lambda rows: exact[rows]
 
+    def _planes(self, fragment: Fragment, cut: int) -> U8:
+        return self._cache.planes(fragment, tuple(g for g in self._groups if g[0] < cut))
+
+    def _exact_norms(self, fragment: Fragment, cut: int) -> F32:
+        return self._cache.derived(
+            fragment, f"exact-norm-{cut}", lambda: self._derive(fragment, cut)
+        )
+
     def _derive(self, fragment: Fragment, cut: int) -> Iterator[F32]:
-        groups = [group for group in self._groups if group[0] < cut]
-        planes = [self._cache.planes(fragment, *group) for group in groups]
+        planes = self._planes(fragment, cut)
         for first in range(-(-fragment.rows // BLOCK_ROWS)):
             rows = min(BLOCK_ROWS, fragment.rows - first * BLOCK_ROWS)
             codes = np.zeros((rows, self._codec.bytes), np.uint8)
@@ -189,9 +229,7 @@ class Reader:
         return self._cache.column(fragment, "length")
 
 
-def _run_codes(planes: list[U8], first: int, blocks: int, cut: int, rows: int) -> U8:
+def _run_codes(planes: U8, first: int, blocks: int, cut: int, rows: int) -> U8:
     """Codes (rows, cut) of blocks first to first + blocks, as a view of (cut, rows) planes."""
-    parts = [group[first : first + blocks].transpose(1, 0, 2) for group in planes]
-    width = parts[0].shape[1] * BLOCK_ROWS
-    joined = np.concatenate([part.reshape(len(part), width) for part in parts])
-    return joined[:cut, :rows].T
+    part = planes[first : first + blocks, :cut].transpose(1, 0, 2)
+    return part.reshape(cut, -1)[:, :rows].T

@@ -1,4 +1,4 @@
-"""The kernels of a search, in plain numpy: the seam that compiled ones replace.
+"""The stages of a search in plain numpy: what compiled kernels are held equal to.
 
 `scan` reads a cut of all rows and keeps the best; `rescore` reads further bytes of the survivors,
 adds to the raw sums in hand and divides once. `scan_vectors` and `rescore_vectors` do the same

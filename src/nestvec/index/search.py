@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
+from nestvec.index import fused
 from nestvec.index.plan import Plan, Stage
 from nestvec.index.reader import Reader
 from nestvec.index.scan import (
@@ -106,9 +107,13 @@ def _first_stage(
     stage: Stage, queries: F32, prepared: Prepared | None, codec: Codec, reader: Reader
 ) -> list[Shortlist]:
     if prepared is not None and stage.kind == "bytes":
+        cut = stage.amount
+        if fused.fits(codec, cut):
+            planes = reader.plane_runs(cut)
+            return fused.scan_planes(codec, prepared, planes, reader.count, cut, stage.keep)
         run_rows = min(_RUN_ROWS, _RUN_SCORES // len(queries))
-        runs = reader.code_runs(stage.amount, run_rows)
-        return scan(codec, prepared, runs, stage.amount, stage.keep)
+        runs = reader.code_runs(cut, run_rows)
+        return scan(codec, prepared, runs, cut, stage.keep)
     width = stage.amount or codec.dim
     run_rows = max(1, min(_RUN_COORDINATES // width, _RUN_SCORES // len(queries)))
     return scan_vectors(

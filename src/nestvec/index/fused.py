@@ -1,0 +1,159 @@
+"""Compiled scans that keep the best as they go: of codebook levels, and of sign planes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.kernels import thread_count
+from nestvec.codec.nested import Codec
+from nestvec.codec.scores import Prepared, reciprocals
+from nestvec.index import kernels, kernels_signs, kernels_tables
+from nestvec.index.reader import PlaneRun
+from nestvec.index.scan import Shortlist
+from nestvec.index.selection import best, ranked
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+
+# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take 4 ms alone.
+_FEW_LOOK_UPS = 4_000_000
+# What all lanes hold for the queries scanned together: 24 bytes an entry.
+_HELD_ENTRIES = 1 << 22
+# Bounds of four cost as much as sums of one.
+_FEWEST_BY_FOURS = 2
+_NOTHING = np.empty(0, np.float32)
+_METRICS = {"cosine": kernels_tables.COSINE, "dot": kernels_tables.DOT, "l2": kernels_tables.L2}
+
+
+def fits(codec: Codec, cut: int) -> bool:
+    """Whether scan_planes can score the first `cut` bytes: they are codebooks'."""
+    first = codec.levels[0]
+    return first.kind == "cb" and cut <= first.bytes
+
+
+def scan_planes(
+    codec: Codec, prepared: Prepared, runs: Iterable[PlaneRun], count: int, cut: int, keep: int
+) -> list[Shortlist]:
+    """For each query the best `keep` of all `count` rows by their first `cut` bytes, as scan.scan.
+
+    Memory: the runs' pages, and 24 bytes an entry for twice the shortlist a query and thread,
+    100 MB at most, or that of a single query.
+    """
+    fragments = [_rows(codec, run, cut) for run in runs]
+    keep = min(keep, count)
+    lanes = 1 if count * cut * len(prepared.norms) < _FEW_LOOK_UPS else thread_count()
+    together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
+    found: list[Shortlist] = []
+    for first in range(0, len(prepared.norms), together):
+        part = slice(first, first + together)
+        tables = np.ascontiguousarray(prepared.tables[0][part, :cut])
+        asked = _asked(codec, tables, prepared.norms[part])
+        held = kernels.held(lanes, len(tables), keep)
+        for rows in fragments:
+            if lanes == 1:
+                kernels_tables.scan_lane(0, 1, rows, asked, held)
+            else:
+                kernels_tables.scan_tables(rows, asked, held)
+        found += _shortlists(held)
+    return found
+
+
+def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
+    of_byte = np.zeros(256, np.float32)
+    if cut in codec.cuts:
+        of_byte = reciprocals(codec.unpack_norms(np.arange(256, dtype=np.uint8), cut))
+    return kernels_tables.Rows(
+        _frozen(run.planes),
+        run.count,
+        run.start,
+        _frozen(np.empty(0, np.uint8) if run.packed is None else run.packed),
+        _frozen(of_byte),
+        _frozen(_NOTHING if run.exact is None else reciprocals(run.exact)),
+        _frozen(_NOTHING if run.lengths is None else run.lengths),
+        _frozen(run.seqs),
+    )
+
+
+def _asked(codec: Codec, tables: F32, norms: F32) -> kernels_tables.Asked:
+    factors = np.stack([reciprocals(norms), norms**2], axis=1)
+    fours, bounds = np.empty((0, 1, 1), np.uint64), np.empty((0, 2), np.float32)
+    if len(tables) >= _FEWEST_BY_FOURS:
+        fours, bounds = by_fours(tables)
+    arrays = (_frozen(each) for each in (tables, factors, fours, bounds))
+    tables, factors, fours, bounds = arrays
+    return kernels_tables.Asked(tables, factors, _METRICS[codec.metric], fours, bounds)
+
+
+def by_fours(tables: F32) -> tuple[NDArray[np.uint64], F32]:
+    """Tables (q, b, K) of four queries in 16 bits each, and what bounds their sums.
+
+    Each query's products are counted from the least of their byte, in steps so long that the
+    largest sum takes 16 bits. fours: (ceil(q / 4), b, K) uint64. bounds: (q, 2) float32, step and
+    offset: a float32 sum of look-ups is at most offset + step * the sum of its 16-bit numbers.
+    """
+    q, width, _ = tables.shape
+    exact = tables.astype(np.float64)
+    least = exact.min(axis=2)
+    step = (exact.max(axis=2) - least).sum(axis=1) / (65535 - width)
+    step = np.where(step > 0, step, 1.0)
+    counts = np.rint((exact - least[:, :, None]) / step[:, None, None]).astype(np.uint64)
+    counts = np.pad(counts, ((0, -q % 4), (0, 0), (0, 0)))
+    shifts = np.arange(0, 64, 16, dtype=np.uint64)[None, :, None, None]
+    fours = (counts.reshape(-1, 4, *counts.shape[1:]) << shifts).sum(axis=1, dtype=np.uint64)
+    # half a step of rounding a byte, and what float32 loses in adding up and in the bound itself
+    size = np.abs(exact).max(axis=2).sum(axis=1) + step * 65535
+    slack = 0.5 * width * step + 2 * (width + 4) * np.finfo(np.float32).eps * size
+    return fours, np.stack([step, least.sum(axis=1) + slack], axis=1).astype(np.float32)
+
+
+def scan_signs(words: NDArray[np.uint64], queries: U8, seqs: I64, keep: int) -> list[Shortlist]:
+    """For each query (q, bytes) of packed signs the best `keep` of all rows, sign against sign.
+
+    words: sign_words of the rows; seqs: (n,). A score is the number of agreeing bits less that of
+    the others: for unit vectors it falls with the angle (Charikar 2002, "Similarity estimation
+    techniques from rounding algorithms"). Bits beyond the last agree in all rows.
+    """
+    rest = -queries.shape[1] % 8
+    asked = np.ascontiguousarray(np.pad(queries, ((0, 0), (0, rest)))).view(np.uint64)
+    held = kernels.held(thread_count(), len(queries), min(keep, len(seqs)))
+    kernels_signs.scan_signs(_frozen(words), _frozen(seqs), _frozen(asked), held)
+    return _shortlists(held)
+
+
+def sign_words(signs: U8) -> NDArray[np.uint64]:
+    """Packed signs (n, bytes) by blocks of 1,024 rows, word-plane major: (blocks, words, 1024)."""
+    n, width = signs.shape
+    blocks, words = -(-n // kernels.BLOCK_ROWS), -(-width // 8)
+    out = np.zeros((blocks, words, kernels.BLOCK_ROWS), np.uint64)
+    for block in range(blocks):
+        part = signs[block * kernels.BLOCK_ROWS : (block + 1) * kernels.BLOCK_ROWS]
+        padded = np.ascontiguousarray(np.pad(part, ((0, 0), (0, words * 8 - width))))
+        out[block, :, : len(part)] = padded.view(np.uint64).T
+    return out
+
+
+def _shortlists(held: kernels.Held) -> list[Shortlist]:
+    """The best of all lanes, a query each."""
+    lanes, queries = held.counts.shape
+    found = []
+    for q in range(queries):
+        rows, seqs, sums, scores = (
+            np.concatenate([each[lane, q, : held.counts[lane, q]] for lane in range(lanes)])
+            for each in (held.rows, held.seqs, held.sums, held.scores)
+        )
+        at = best(scores, seqs, held.keep)
+        at = at[ranked(scores[at], seqs[at])]
+        found.append(Shortlist(rows[at], seqs[at], sums[at], scores[at]))
+    return found
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """The same, read-only, as mapped files are: a kernel is compiled anew for every kind."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,196 @@
+"""Compiled scans of codebook levels, by look-ups in tables of the query's products.
+
+What they find is what scan.scan finds, to the bit: sums are added in the same order and finished
+by the same operations (codec.scores.finish).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from nestvec.codec.kernels import compiled
+from nestvec.index.kernels import BLOCK_ROWS, Held, enter, may_enter
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+
+COSINE, DOT, L2 = 0, 1, 2
+
+
+class Rows(NamedTuple):
+    """Rows to scan.
+
+    planes: (blocks, >= b, 1024) uint8, byte-plane major. n_rows: rows in them; start: position
+    of the first. packed: (n_rows,) norm bytes and of_byte (256,) their reciprocals; or packed is
+    empty, and exact (n_rows,) has the reciprocals. lengths: (n_rows,) float32, empty for cosine.
+    seqs: (n_rows,) int64.
+    """
+
+    planes: U8
+    n_rows: int
+    start: int
+    packed: U8
+    of_byte: F32
+    exact: F32
+    lengths: F32
+    seqs: I64
+
+
+class Asked(NamedTuple):
+    """Queries to score by.
+
+    tables: (q, b, K) float32. factors: (q, 2), 1 / |q| and |q|^2. metric: COSINE, DOT or L2.
+    fours: (ceil(q / 4), b, K) uint64, the tables of four queries in 16 bits each, or empty.
+    bounds: (q, 2) step and offset: a sum is at most offset + step * its 16 bits, summed.
+    """
+
+    tables: F32
+    factors: F32
+    metric: int
+    fours: U64
+    bounds: F32
+
+
+@compiled(boundscheck=False)
+def _look_up(sums: F32, plane: U8, n: int, table: F32) -> None:
+    """Sums of n rows of a block: table[0, plane[0, i]] + table[1, plane[1, i]] + ..., in order."""
+    width = table.shape[0]
+    done = 0
+    while done < width:
+        if width - done >= 8:
+            for i in range(n):
+                total = sums[i] if done else np.float32(0.0)
+                total += table[done, plane[done, i]]
+                total += table[done + 1, plane[done + 1, i]]
+                total += table[done + 2, plane[done + 2, i]]
+                total += table[done + 3, plane[done + 3, i]]
+                total += table[done + 4, plane[done + 4, i]]
+                total += table[done + 5, plane[done + 5, i]]
+                total += table[done + 6, plane[done + 6, i]]
+                total += table[done + 7, plane[done + 7, i]]
+                sums[i] = total
+            done += 8
+        elif width - done >= 4:
+            for i in range(n):
+                total = sums[i] if done else np.float32(0.0)
+                total += table[done, plane[done, i]]
+                total += table[done + 1, plane[done + 1, i]]
+                total += table[done + 2, plane[done + 2, i]]
+                total += table[done + 3, plane[done + 3, i]]
+                sums[i] = total
+            done += 4
+        else:
+            for i in range(n):
+                total = sums[i] if done else np.float32(0.0)
+                sums[i] = total + table[done, plane[done, i]]
+            done += 1
+
+
+@compiled(boundscheck=False)
+def _look_up_four(totals: U64, plane: U8, n: int, table: U64) -> None:
+    """_look_up for four queries at once: each has 16 bits of a word, and no sum exceeds them."""
+    width = table.shape[0]
+    done = 0
+    while done < width:
+        if width - done >= 8:
+            for i in range(n):
+                total = totals[i] if done else np.uint64(0)
+                total += table[done, plane[done, i]]
+                total += table[done + 1, plane[done + 1, i]]
+                total += table[done + 2, plane[done + 2, i]]
+                total += table[done + 3, plane[done + 3, i]]
+                total += table[done + 4, plane[done + 4, i]]
+                total += table[done + 5, plane[done + 5, i]]
+                total += table[done + 6, plane[done + 6, i]]
+                total += table[done + 7, plane[done + 7, i]]
+                totals[i] = total
+            done += 8
+        else:
+            for i in range(n):
+                total = totals[i] if done else np.uint64(0)
+                totals[i] = total + table[done, plane[done, i]]
+            done += 1
+
+
+@compiled(boundscheck=False)
+def _finish(
+    scores: F32, sums: F32, n: int, reciprocals: F32, factors: F32, metric: int, lengths: F32
+) -> None:
+    """Scores of n sums, as codec.scores.finish gives them; factors: 1 / |q| and |q|^2."""
+    if metric == COSINE:
+        for i in range(n):
+            scores[i] = (sums[i] * reciprocals[i]) * factors[0]
+    elif metric == DOT:
+        for i in range(n):
+            scores[i] = (sums[i] * reciprocals[i]) * lengths[i]
+    else:
+        for i in range(n):
+            along = (sums[i] * reciprocals[i]) * (np.float32(-2.0) * lengths[i])
+            scores[i] = -((along + lengths[i] * lengths[i]) + factors[1])
+
+
+@compiled(boundscheck=False)
+def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> None:
+    """scan_tables of the blocks of one lane, on the calling thread."""
+    sums = np.empty(BLOCK_ROWS, np.float32)
+    scores = np.empty(BLOCK_ROWS, np.float32)
+    reciprocals = np.empty(BLOCK_ROWS, np.float32)
+    places = np.empty(BLOCK_ROWS, np.int64)
+    totals = np.empty(BLOCK_ROWS, np.uint64)
+    one, one_sum, one_score = np.empty((3, 1), np.float32)
+    by_fours = len(asked.fours) > 0
+    n_blocks = rows.planes.shape[0]
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
+        first = block * BLOCK_ROWS
+        n = min(BLOCK_ROWS, rows.n_rows - first)
+        plane = rows.planes[block]
+        lengths = rows.lengths[first : first + n]
+        for i in range(n):
+            row = first + i
+            reciprocals[i] = rows.of_byte[rows.packed[row]] if len(rows.packed) else rows.exact[row]
+        for q in range(asked.tables.shape[0]):
+            if by_fours:
+                if q % 4 == 0:
+                    _look_up_four(totals, plane, n, asked.fours[q // 4])
+                shift = np.uint64(16 * (q % 4))
+                step, offset = asked.bounds[q, 0], asked.bounds[q, 1]
+                for i in range(n):
+                    bits = np.int32((totals[i] >> shift) & np.uint64(65535))
+                    sums[i] = np.float32(bits) * step + offset
+            else:
+                _look_up(sums, plane, n, asked.tables[q])
+            _finish(scores, sums, n, reciprocals, asked.factors[q], asked.metric, lengths)
+            found = may_enter(places, scores, n, held.floors[lane, q])
+            for k in range(found):
+                i = places[k]
+                score, total = scores[i], sums[i]
+                if by_fours:
+                    if score < held.floors[lane, q]:
+                        continue
+                    # only a bound so far: what may enter is summed as it should be
+                    total = np.float32(0.0)
+                    for j in range(asked.tables.shape[1]):
+                        total += asked.tables[q, j, plane[j, i]]
+                    one_sum[0], one[0] = total, reciprocals[i]
+                    own_length = lengths[i : i + 1] if len(lengths) else lengths
+                    _finish(one_score, one_sum, 1, one, asked.factors[q], asked.metric, own_length)
+                    score = one_score[0]
+                enter(held, lane, q, score, total, rows.seqs[first + i], rows.start + first + i)
+
+
+@compiled(parallel=True, boundscheck=False)
+def scan_tables(rows: Rows, asked: Asked, held: Held) -> None:
+    """Score rows by look-ups and keep the best of every query, a lane a thread.
+
+    Where asked.fours is given, bounds of four queries are looked up at once, and only rows that may
+    enter are summed exactly.
+    """
+    n_lanes = held.counts.shape[0]
+    for lane in prange(n_lanes):
+        scan_lane(lane, n_lanes, rows, asked, held)

@@ -1,0 +1,171 @@
+"""Compiled scans against the plain one, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nestvec.index import fused, kernels
+from nestvec.index.reader import CodeRun, PlaneRun
+from nestvec.index.scan import Shortlist, scan
+
+METRICS = ("cosine", "dot", "l2")
+
+
+def planes_of(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    blocks = -(-len(codes) // 1024)
+    padded = np.zeros((blocks * 1024, codes.shape[1]), np.uint8)
+    padded[: len(codes)] = codes
+    return np.ascontiguousarray(padded.reshape(blocks, 1024, -1).transpose(0, 2, 1))
+
+
+def both(
+    material: Any,
+    queries: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    seqs: NDArray[np.int64],
+    cut: int,
+    keep: int,
+    ends: tuple[int, ...],
+) -> tuple[list[Shortlist], list[Shortlist]]:
+    """The compiled and the plain scan of the same rows, in fragments that end at ends."""
+    codec, codes = material.codec, material.codes[rows]
+    packed = material.facts[f"norm_{cut}"][rows] if cut in codec.cuts else None
+    exact = None if packed is not None else codec.norms(codes, cut)
+    norms = exact if packed is None else codec.unpack_norms(packed, cut)
+    lengths = material.facts["length"][rows] if codec.metric != "cosine" else None
+    prepared = codec.prepare(queries)
+    compiled, plain = [], []
+    start = 0
+    for end in ends:
+        part = slice(start, end)
+        own = None if lengths is None else lengths[part]
+        compiled.append(
+            PlaneRun(
+                start,
+                end - start,
+                planes_of(codes[part]),
+                None if packed is None else packed[part],
+                None if exact is None else exact[part],
+                own,
+                seqs[part],
+            )
+        )
+        plain.append(CodeRun(start, codes[part, :cut], norms[part], own, seqs[part]))
+        start = end
+    found = fused.scan_planes(codec, prepared, compiled, len(rows), cut, keep)
+    return found, scan(codec, prepared, plain, cut, keep)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("spec", ["12xcb16", "19xcb8"])
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_a_compiled_scan_finds_what_the_plain_one_does(
+    make: Callable[..., Any], metric: str, spec: str, threads: bool, data: st.DataObject
+) -> None:
+    material = make(300, metric, spec)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n = data.draw(st.sampled_from([1, 2, 15, 17, 1023, 1024, 1025, 2500]))
+    # rows stand there several times: ties go to the smaller seq
+    rows = rng.integers(0, data.draw(st.sampled_from([1, 3, 300])), n)
+    seqs = rng.permutation(n).astype(np.int64)
+    queries = rng.standard_normal((data.draw(st.integers(1, 5)), 16)).astype(np.float32)
+    cut = data.draw(st.sampled_from(list(material.codec.level_ends)))
+    keep = data.draw(st.sampled_from([1, 2, 10, n, n + 5]))
+    ends = (n // 3, n) if n > 2 and data.draw(st.booleans()) else (n,)
+    with pytest.MonkeyPatch.context() as patch:
+        if threads:
+            patch.setattr(fused, "_FEW_LOOK_UPS", 0)
+            patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
+        found, expected = both(material, queries, rows, seqs, cut, keep, ends)
+    assert len(found) == len(expected) == len(queries)
+    for one, other in zip(found, expected, strict=True):
+        assert one.rows.tolist() == other.rows.tolist()
+        assert one.seqs.tolist() == other.seqs.tolist()
+        assert one.sums.tolist() == other.sums.tolist()
+        assert one.scores.tolist() == other.scores.tolist()
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 2.0]), min_size=1, max_size=200),
+    st.integers(1, 220),
+    st.randoms(),
+)
+def test_narrow_moves_the_best_to_the_front_and_the_worst_of_them_last(
+    values: list[float], keep: int, random: Any
+) -> None:
+    n = len(values)
+    scores = np.array(values, np.float32)
+    seqs = np.random.default_rng(random.getrandbits(32)).permutation(n).astype(np.int64)
+    rows = np.arange(n)
+    order = sorted(range(n), key=lambda i: (-values[i], seqs[i]))
+    held = [scores.copy(), scores * 2, seqs.copy(), rows]
+    left = kernels.narrow(*held, n, keep)
+    assert left == min(keep, n)
+    assert set(rows[:left].tolist()) == set(order[:left])
+    if keep <= n:
+        assert rows[keep - 1] == order[keep - 1]
+    np.testing.assert_array_equal(held[0], scores[rows])
+    np.testing.assert_array_equal(held[1], scores[rows] * 2)
+    np.testing.assert_array_equal(held[2], seqs[rows])
+
+
+def test_only_codebooks_from_the_first_byte_on_are_scanned_so(make: Callable[..., Any]) -> None:
+    ladder = make(300, "cosine", "12xcb16").codec
+    assert fused.fits(ladder, 4)
+    assert fused.fits(ladder, 12)
+    mixed = make(300, "cosine", "4xcb16+int8").codec
+    assert fused.fits(mixed, 4)
+    assert not fused.fits(mixed, mixed.bytes)
+    assert not fused.fits(make(300, "cosine", "sign16+4xcb16").codec, 3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_signs_by_counting_bits(data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n, width = data.draw(st.sampled_from([1, 7, 1024, 2100])), data.draw(st.integers(1, 50))
+    signs = rng.integers(0, data.draw(st.sampled_from([2, 256])), (n, width)).astype(np.uint8)
+    queries = rng.integers(0, 256, (3, width)).astype(np.uint8)
+    seqs = rng.permutation(n).astype(np.int64)
+    keep = data.draw(st.sampled_from([1, 10, n + 1]))
+    found = fused.scan_signs(fused.sign_words(signs), queries, seqs, keep)
+    bits = -(-width // 8) * 64
+    for query, shortlist in zip(queries, found, strict=True):
+        differing = np.unpackbits(signs ^ query, axis=1).sum(axis=1).astype(int)
+        order = sorted(range(n), key=lambda i: (differing[i], seqs[i]))[:keep]
+        assert shortlist.rows.tolist() == order
+        assert shortlist.seqs.tolist() == seqs[order].tolist()
+        assert shortlist.scores.tolist() == (bits - 2 * differing[order]).tolist()
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_bounds_of_four_are_above_every_sum_and_near_it(data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    q, width = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 70))
+    scale = data.draw(st.sampled_from([1e-6, 1.0, 1e4]))
+    offset = data.draw(st.sampled_from([0.0, 1.0, -50.0]))
+    tables = ((rng.standard_normal((q, width, 16)) + offset) * scale).astype(np.float32)
+    fours, bounds = fused.by_fours(tables)
+    words = rng.integers(0, 16, (40, width))
+    words[0] = tables[0].argmax(axis=1)  # the largest sum there is
+    looked_up = fours[:, np.arange(width), words].sum(axis=2, dtype=np.uint64)
+    for query in range(q):
+        bits = (looked_up[query // 4] >> np.uint64(16 * (query % 4))) & np.uint64(65535)
+        most = bits.astype(np.float32) * bounds[query, 0] + bounds[query, 1]
+        sums = np.zeros(40, np.float32)
+        for j in range(width):
+            sums += tables[query, j, words[:, j]]
+        assert (most >= sums).all()
+        spread = (tables[query].max(axis=1) - tables[query].min(axis=1)).sum()
+        size = np.abs(tables[query]).max(axis=1).sum()
+        assert (most - sums <= spread * width / 60_000 + (size + spread) * (width + 5) * 1e-6).all()
