@@ -119,6 +119,19 @@ def make() -> Callable[..., Material]:
 
 
 @pytest.fixture
+def make_of() -> Callable[[NDArray[np.float32], str], Material]:
+    """A collection's material of given vectors."""
+
+    def make(vectors: NDArray[np.float32], spec: str) -> Material:
+        codec = Codec(spec, beam=1, power=0.0, seed=0, sample_rows=2_000).fit(vectors)
+        codes = codec.encode(vectors)
+        rows = [Row(f"r{i}") for i in range(len(vectors))]
+        return Material(rows, vectors, codec, codes, codec.facts(codes, vectors))
+
+    return make
+
+
+@pytest.fixture
 def queries() -> NDArray[np.float32]:
     return points(5, 7)
 

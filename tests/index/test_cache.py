@@ -97,6 +97,8 @@ def test_a_derived_array_is_computed_once(tmp_path: Path, store: RowStore) -> No
         yield np.zeros(500, np.float32)
 
     for _ in range(2):
-        found = Cache(store, tmp_path / "cache").derived(store.fragments[0], "ones", parts)
+        found = Cache(store, tmp_path / "cache").derived(
+            store.fragments[0], "ones", (1500,), np.float32, parts
+        )
         assert found.sum() == 1000
     assert calls == [1]

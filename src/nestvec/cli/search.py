@@ -23,7 +23,7 @@ SHOWN = 200
 @click.argument("collection", metavar="DIR")
 @click.argument("text", required=False)
 @click.option("-k", type=click.IntRange(min=1), metavar="N", help="How many hits.  [the plan's]")
-@click.option("--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10.  [the collection's]")
+@click.option("--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10, or exact.  [the collection's]")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
 @click.option(
@@ -102,6 +102,8 @@ def _show(answer: Answer, as_json: bool) -> None:
         if words and words != hit.title:
             say(f"           {words}")
     stages = ", ".join(
-        f"{stage.stage} of {stage.scanned:,} rows in {stage.ms:.1f} ms" for stage in answer.stages
+        f"{stage.stage} of {stage.scanned:,} rows in {stage.ms:.1f} ms"
+        + ("" if stage.share is None else f", {stage.share:.0%} of the vectors' bytes")
+        for stage in answer.stages
     )
     say(click.style(f"     read {stages}", dim=True))

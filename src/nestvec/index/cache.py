@@ -2,7 +2,8 @@
 
 Per fragment: `planes-0-b` (blocks, b, 1024) uint8, the first b bytes of the code, byte-plane
 major within blocks of 1,024 rows, for scans; `rows-a-b` (n, b - a) uint8, row major, for
-survivors; and columns as they are: norms, lengths, seq, vector (n, d).
+survivors; columns as they are: norms, lengths, seq, vector (n, d); and what is computed of them,
+such as the bounds of an exact search (see bounds).
 Files are .npy, written under a temporary name and renamed, named by the fragment's content.
 A file that is missing or of the wrong size is written again; where the folder cannot be written
 to, the array is kept in memory.
@@ -79,10 +80,15 @@ class Cache:
         )
 
     def derived(
-        self, fragment: Fragment, name: str, parts: Callable[[], Iterable[NDArray[np.float32]]]
-    ) -> NDArray[np.float32]:
-        """A float32 value a row that parts() computes, in order, where it is not there yet."""
-        return self._array(fragment.key, name, (fragment.rows,), np.float32, parts)
+        self,
+        fragment: Fragment,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        parts: Callable[[], Iterable[NDArray[Any]]],
+    ) -> NDArray[Any]:
+        """An array that parts() computes, in order, where it is not there yet."""
+        return self._array(fragment.key, name, shape, dtype, parts)
 
     def whole(self, name: str) -> NDArray[Any]:
         """A numeric column of all fragments as one array.

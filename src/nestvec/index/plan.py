@@ -5,6 +5,7 @@ stage before kept::
 
     8B:2000,32B:200,raw:10    scan 8 code bytes of all rows, keep 2,000; and so on
     128d:200,raw:10           the same over prefixes of the stored vectors
+    exact:10                  the ten best by stored vectors, of which few are read; alone
 
 The shape is the adaptive retrieval of Kusupati et al. 2022 (arXiv:2205.13147), section 4.3,
 with code bytes beside widths.
@@ -20,13 +21,16 @@ from typing import Literal
 
 from nestvec.errors import UserError
 
-StageKind = Literal["bytes", "dims", "raw"]
+StageKind = Literal["bytes", "dims", "raw", "exact"]
 
 # Within a plan the kinds come in this order: each reads more of a row than the one before.
-_ORDER: dict[StageKind, int] = {"bytes": 0, "dims": 1, "raw": 2}
-_UNIT: dict[StageKind, str] = {"bytes": "B", "dims": "d", "raw": ""}
-_STAGE = re.compile(r"(?:(?P<amount>[1-9][0-9]*)(?P<unit>[Bd])|(?P<raw>raw)):(?P<keep>[1-9][0-9]*)")
+_ORDER: dict[StageKind, int] = {"bytes": 0, "dims": 1, "raw": 2, "exact": 3}
+_UNIT: dict[StageKind, str] = {"bytes": "B", "dims": "d"}
+_STAGE = re.compile(
+    r"(?:(?P<amount>[1-9][0-9]*)(?P<unit>[Bd])|(?P<whole>raw|exact)):(?P<keep>[1-9][0-9]*)"
+)
 _EXAMPLE = "8B:2000,32B:200,raw:10"
+_EXACT_HITS = 10
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Stage:
     """One step of a plan: read `amount` of each row, keep the best `keep`.
 
     kind: "bytes" (amount code bytes), "dims" (amount leading coordinates of the stored
-    vector, renormalized) or "raw" (the whole stored vector; amount is 0).
+    vector, renormalized), "raw" (the whole stored vector; amount is 0) or "exact" (what raw over
+    all rows finds, by bounds that rule most of them out; amount is 0).
     """
 
     kind: StageKind
@@ -46,8 +51,9 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """What is read, without the count: "8B", "128d" or "raw"."""
-        return "raw" if self.kind == "raw" else f"{self.amount}{_UNIT[self.kind]}"
+        """What is read, without the count: "8B", "128d", "raw" or "exact"."""
+        unit = _UNIT.get(self.kind)
+        return self.kind if unit is None else f"{self.amount}{unit}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Plan:
         for stage in self.stages:
             _check_stage(stage)
         for before, after in pairwise(self.stages):
+            _check_alone(self, before, after)
             _check_order(self, before, after)
 
     @classmethod
@@ -74,6 +81,8 @@ class Plan:
         Raises UserError where it does not parse, or names a kind of plan not yet offered.
         """
         compact = "".join(text.split())
+        if compact == "exact":
+            compact = f"exact:{_EXACT_HITS}"
         _refuse_later_kinds(compact)
         stages = []
         for part in compact.split(","):
@@ -84,8 +93,8 @@ class Plan:
                     f"got {part!r} in {text!r}. Try {_EXAMPLE}."
                 )
             keep = int(match["keep"])
-            if match["raw"]:
-                stages.append(Stage("raw", 0, keep))
+            if match["whole"]:
+                stages.append(Stage("raw" if match["whole"] == "raw" else "exact", 0, keep))
             else:
                 kind: StageKind = "bytes" if match["unit"] == "B" else "dims"
                 stages.append(Stage(kind, int(match["amount"]), keep))
@@ -164,6 +173,7 @@ class Plan:
         vector_itemsize: bytes of a stored coordinate. A code stage reads only the bytes beyond
         the stage before; under dot and l2 every stage reads the length (float32) too.
         vector_read: coordinates that any stage of vectors reads, None for those it ranks by.
+        An exact stage reads less than is told here: all vectors.
         """
         length = 0 if metric == "cosine" else 4
         counts = []
@@ -181,8 +191,16 @@ class Plan:
 
 
 def _check_stage(stage: Stage) -> None:
-    if stage.keep < 1 or stage.amount < (0 if stage.kind == "raw" else 1):
+    if stage.keep < 1 or stage.amount < (1 if stage.kind in _UNIT else 0):
         raise UserError(f"a stage's counts must be at least 1; got {stage}. Try {_EXAMPLE}.")
+
+
+def _check_alone(plan: Plan, before: Stage, after: Stage) -> None:
+    if "exact" in (before.kind, after.kind):
+        raise UserError(
+            f"an exact search reads all rows' bounds and stands alone; got {plan}. Try "
+            f"exact:{plan.k}, or {_EXAMPLE}."
+        )
 
 
 def _check_order(plan: Plan, before: Stage, after: Stage) -> None:
@@ -217,9 +235,9 @@ def _check_cut(stage: Stage, code_bytes: int, level_ends: Sequence[int]) -> None
 
 
 def _refuse_later_kinds(compact: str) -> None:
-    if compact in ("auto", "exact") or compact.startswith("probe="):
+    if compact == "auto" or compact.startswith("probe="):
         name = compact.split(";")[0]
         raise UserError(
-            f"this version has no plan {name!r}: write stages such as {_EXAMPLE}, or raw:10 to "
-            "rank every row by its stored vector."
+            f"this version has no plan {name!r}: write stages such as {_EXAMPLE}, or exact:10 for "
+            "the best of all rows by their stored vectors."
         )

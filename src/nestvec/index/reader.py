@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
+from nestvec.codec.directions import directions
 from nestvec.codec.nested import Codec
+from nestvec.index.bounds import (
+    FACT_BYTES,
+    SAMPLE_ROWS,
+    block_ends,
+    coded_blocks,
+    principal_axes,
+)
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
 from nestvec.index.store import Fragment, RowStore
@@ -22,6 +30,7 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
+_BOUND_ROWS = 1 << 13
 # Survivors are read from row-major arrays of about one cache line.
 _SEGMENT_BYTES = 64
 
@@ -60,6 +69,21 @@ class PlaneRun:
 
 
 @dataclass(frozen=True)
+class BoundRun:
+    """What bounds the stored vectors of a fragment (see bounds).
+
+    start: position of the first row. axes: (d, d) that rows were turned to. head: (n, w + 4) uint8,
+    the first block; tail: (n, rest) uint8, the others side by side. lengths: (n,) or None.
+    """
+
+    start: int
+    axes: F32
+    head: U8
+    tail: U8
+    lengths: F32 | None
+
+
+@dataclass(frozen=True)
 class VectorRun:
     """Neighbouring rows' vector prefixes: (n, width) float32; the rest as in CodeRun."""
 
@@ -86,6 +110,7 @@ class Reader:
         self.vector_itemsize = store.shape("vector")[1].itemsize if self.has_vectors else 0
         # An adapter reads a vector whole, whatever width comes out.
         self.vector_read = None if adapter is None else adapter.dim
+        self.vector_bytes = (self.vector_read or codec.dim) * self.vector_itemsize
 
     def plane_runs(self, cut: int) -> Iterator[PlaneRun]:
         """All rows in order, fragment by fragment, as compiled scans want them."""
@@ -138,6 +163,26 @@ class Reader:
                     None if lengths is None else lengths[low:high],
                     seqs[low:high],
                 )
+
+    def bound_runs(self) -> Iterator[BoundRun]:
+        """The bounds of all rows' stored vectors, fragment by fragment."""
+        dim = self._codec.dim
+        ends = block_ends(dim)
+        first = ends[0] + FACT_BYTES
+        rest = dim - ends[0] + FACT_BYTES * (len(ends) - 1)
+        for fragment in self._store.fragments:
+            axes = self._axes(fragment)
+            yield BoundRun(
+                fragment.start,
+                axes,
+                self._bounds(fragment, "first", first, axes),
+                self._bounds(fragment, "rest", rest, axes),
+                self._lengths(fragment),
+            )
+
+    def seqs(self, rows: I64) -> I64:
+        """The seq (m,) of some rows."""
+        return self._gather("seq", rows)
 
     def codes(self, rows: I64, start: int, stop: int) -> U8:
         """Codes (m, stop) of some rows; only the bytes [start, stop) are read, others are 0."""
@@ -209,8 +254,9 @@ class Reader:
         return self._cache.planes(fragment, tuple(g for g in self._groups if g[0] < cut))
 
     def _exact_norms(self, fragment: Fragment, cut: int) -> F32:
+        name, shape = f"exact-norm-{cut}", (fragment.rows,)
         return self._cache.derived(
-            fragment, f"exact-norm-{cut}", lambda: self._derive(fragment, cut)
+            fragment, name, shape, np.float32, lambda: self._derive(fragment, cut)
         )
 
     def _derive(self, fragment: Fragment, cut: int) -> Iterator[F32]:
@@ -222,6 +268,34 @@ class Reader:
             norms = self._codec.norms(codes, cut)
             # A reconstruction of zeros has the sum 0 with every query, whatever divides it.
             yield np.where(norms > 0, norms, np.float32(1))
+
+    def _axes(self, fragment: Fragment) -> F32:
+        """The principal axes (d, d) of a fragment's vectors."""
+        dim = self._codec.dim
+
+        def parts() -> Iterator[F32]:
+            vectors = self._cache.column(fragment, "vector")
+            step = max(1, fragment.rows // SAMPLE_ROWS)
+            yield principal_axes(directions(self._mapped(vectors, slice(None, None, step), dim)))
+
+        return self._cache.derived(fragment, "bounds-axes", (dim, dim), np.float32, parts)
+
+    def _bounds(self, fragment: Fragment, name: str, width: int, axes: F32) -> U8:
+        which = slice(0, 1) if name == "first" else slice(1, None)
+        return self._cache.derived(
+            fragment,
+            f"bounds-{name}",
+            (fragment.rows, width),
+            np.uint8,
+            lambda: self._blocks(fragment, axes, which),
+        )
+
+    def _blocks(self, fragment: Fragment, axes: F32, which: slice) -> Iterator[U8]:
+        vectors = self._cache.column(fragment, "vector")
+        for low in range(0, fragment.rows, _BOUND_ROWS):
+            some = slice(low, min(low + _BOUND_ROWS, fragment.rows))
+            rows = directions(self._mapped(vectors, some, len(axes)))
+            yield np.concatenate(coded_blocks(rows, axes)[which], axis=1)
 
     def _lengths(self, fragment: Fragment) -> F32 | None:
         if self._codec.metric == "cosine":

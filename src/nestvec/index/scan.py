@@ -86,7 +86,7 @@ def scan_vectors(
         prefix = np.ascontiguousarray(queries[:, :width])
         rough = _cosines(prefix, run.vectors)
         for query, selection, cosines in zip(queries, selections, rough, strict=True):
-            scores = _finish(metric, cosines, query, run.lengths)
+            scores = finish_cosines(metric, cosines, query, run.lengths)
             scale = _scale(metric, query, run.lengths)
             floor = selection.floor
             if len(scores) > keep:
@@ -121,7 +121,7 @@ def vector_scores(query: F32, vectors: F32, lengths: F32 | None, metric: str) ->
     dots = np.einsum("nd,d->n", vectors, prefix)
     squares = np.einsum("nd,nd->n", vectors, vectors)
     cosines = _ratio(dots, np.sqrt(squares) * np.sqrt(np.einsum("d,d->", prefix, prefix)))
-    return _finish(metric, cosines, query, lengths)
+    return finish_cosines(metric, cosines, query, lengths)
 
 
 def of_query(prepared: Prepared, i: int) -> Prepared:
@@ -146,7 +146,8 @@ def _ratio(dots: F32, products: F32) -> F32:
     return ratio
 
 
-def _finish(metric: str, cosines: F32, query: F32, lengths: F32 | None) -> F32:
+def finish_cosines(metric: str, cosines: F32, query: F32, lengths: F32 | None) -> F32:
+    """Scores (m,) of cosines (m,) with a query (d,); lengths: |x| (m,), None for cosine."""
     if metric == "cosine" or lengths is None:
         return cosines
     length = np.sqrt(np.einsum("d,d->", query, query))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
 from nestvec.index import fused
+from nestvec.index.exact import exact_search
 from nestvec.index.plan import Plan, Stage
 from nestvec.index.reader import Reader
 from nestvec.index.scan import (
@@ -38,8 +39,9 @@ _RUN_COORDINATES = 1 << 22
 class StageReport:
     """What one stage of one query did.
 
-    stage: its text form. bytes: read, by plan.bytes_read. scanned, kept: rows. ms: milliseconds;
-    for queries scanned together, their mean.
+    stage: its text form. bytes: read, by plan.bytes_read, or as counted by an exact search.
+    scanned, kept: rows. ms: milliseconds; for queries scanned together, their mean. share: what an
+    exact search read in ratio to the bytes of all stored vectors, None for other stages.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class StageReport:
     scanned: int
     kept: int
     ms: float
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def run_plan(
 
 
 def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[Ranking]:
+    if plan.stages[0].kind == "exact":
+        return _exactly(plan.stages[0], queries, codec, reader)
     begun = time.perf_counter()
     # Preparing belongs to the first stage's time: a plan without code stages does without it.
     prepared = codec.prepare(queries) if plan.code_bytes else None
@@ -100,6 +105,19 @@ def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[R
         rankings.append(
             _later_stages(plan, queries[i], one, codec, reader, shortlist, reports, read[1:])
         )
+    return rankings
+
+
+def _exactly(stage: Stage, queries: F32, codec: Codec, reader: Reader) -> list[Ranking]:
+    begun = time.perf_counter()
+    found = exact_search(queries, reader, codec.metric, min(stage.keep, reader.count))
+    mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
+    rankings = []
+    for each in found:
+        share = each.bytes / (reader.count * reader.vector_bytes)
+        kept = len(each.shortlist.rows)
+        report = StageReport(str(stage), each.bytes, reader.count, kept, mean_ms, share)
+        rankings.append(Ranking(each.shortlist.rows, each.shortlist.scores, (report,)))
     return rankings
 
 
