@@ -12,7 +12,7 @@ trained on, those of train splits are asked as well. Nothing is trained on a
 document that a test query asks for, except with labels on scifact (and five queries of wikiqa),
 where both kinds are told apart. On acl_abstracts with labels also: three seeds of the headline
 rows, gradients, selections, memories of several sizes, and how few labels will do (see
-smec_analysis). By default 8,000 training pairs, training that sees 10,000 documents, and one seed;
+smec_analysis). By default 8,000 training pairs, training that sees 6,000 documents, and one seed;
 FULL=1 takes all pairs and documents and three seeds. What was measured is kept in --work, and a
 rerun adds what is missing.
 """
@@ -45,6 +45,7 @@ from studies.smec_cells import (
     Cell,
     Options,
     arms_of,
+    coded,
     groups_of,
     material,
     place_of,
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--supervision", nargs="+", default=list(SUPERVISION))
     parser.add_argument("--pairs", type=int, default=8_000)
-    parser.add_argument("--documents", type=int, default=10_000, help="that training sees")
+    parser.add_argument("--documents", type=int, default=6_000, help="that training sees")
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="into behaviour")
     parser.add_argument("--codes", nargs="*", default=list(CODED), help="sets coded, too")
@@ -207,7 +208,7 @@ def measured(name: str, supervision: str, seed: int, options: Options) -> dict[s
             {label: each for label, each in adapters.items() if label in under_codes},
             seed,
         )
-        if name in options.codes
+        if coded(cell, options)
         else None,
         "seeds": _seeds(documents, task, examples, facts, evidence, seed)
         if (name, supervision) == HEADLINE

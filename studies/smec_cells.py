@@ -32,7 +32,7 @@ ABLATION = {
 }
 CODED = ("acl_abstracts", "scifact")
 # With neither labels nor titles a sentence still may ask for the text that it was taken from.
-OF_SENTENCES = ("linear, sentences", "distilled, sentences", "smec, sentences")
+OF_SENTENCES = ("linear, sentences", "smec, sentences")
 
 
 class Options(argparse.Namespace):
@@ -118,15 +118,20 @@ def read(place: Path) -> dict[str, Any]:
     return found
 
 
+def coded(cell: Cell, options: Options) -> bool:
+    """Whether codes are measured in a cell: on some sets, with labels and with neither."""
+    return cell[0] in options.codes and cell[1] != "titles"
+
+
 def arms_of(cell: Cell, options: Options) -> list[tuple[str, str, AdapterSettings]]:
     """(label, method, what differs from the settings of all) of everything to train in a cell."""
-    name, labelled = cell[0], cell[1] != "none"
+    labelled = cell[1] != "none"
     only = options.methods
     same, turned = AdapterSettings(), AdapterSettings(start="svd")
     # What needs no labels at all is shown where there are none.
     left = {
         "smec",
-        *(() if name in options.codes else ("coded",)),
+        *(() if coded(cell, options) else ("coded",)),
         *(("spectemp",) if labelled else ()),
     }
     plain = [(n, n, same) for n in METHODS if n not in left]

@@ -23,7 +23,9 @@ SHOWN = 200
 @click.argument("collection", metavar="DIR")
 @click.argument("text", required=False)
 @click.option("-k", type=click.IntRange(min=1), metavar="N", help="How many hits.  [the plan's]")
-@click.option("--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10, or exact.  [the collection's]")
+@click.option(
+    "--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10, or exact.  [the collection's]"
+)
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
 @click.option(

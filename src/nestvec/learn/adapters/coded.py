@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,23 @@ from nestvec.vectors import normalize
 
 F32 = NDArray[np.float32]
 
+_FEWEST_ROUNDS = 4
+
 
 @dataclass(frozen=True)
 class Coding:
     """How an adapter is trained through the code.
 
-    rounds: each fits a codec on the adapted documents anew and takes `steps` steps. batch: pairs
-    a step. rate: Adam's at first; it falls linearly to 0 over all rounds. width: leading
-    coordinates that are coded. spec, beam, power: of the codec. cuts: in bytes, at which codes
-    must find their queries. fit_rows: documents that each codec is fitted on. temperature: of
-    InfoNCE. floats: weight of InfoNCE at all widths beside it.
+    rounds: at most; each fits a codec on the adapted documents anew and takes `steps` steps.
+    passes: over the pairs, at most, though there are four rounds in any case. batch: pairs a step.
+    rate: Adam's at first; it falls linearly to 0 over all rounds. width: leading coordinates that
+    are coded. spec, beam, power: of the codec. cuts: in bytes, at which codes must find their
+    queries. fit_rows: documents that each codec is fitted on. temperature: of InfoNCE. floats:
+    weight of InfoNCE at all widths beside it.
     """
 
     rounds: int = 16
+    passes: int = 20
     steps: int = 13
     batch: int = 3_072
     rate: float = 2e-3
@@ -47,6 +52,11 @@ class Coding:
     fit_rows: int = 15_000
     temperature: float = 0.03
     floats: float = 0.5
+
+    def within(self, pairs: int) -> Coding:
+        """The same with as many rounds as its passes over so many pairs take."""
+        wanted = math.ceil(self.passes * pairs / (self.steps * self.batch))
+        return replace(self, rounds=min(self.rounds, max(_FEWEST_ROUNDS, wanted)))
 
 
 @dataclass(frozen=True, eq=False)

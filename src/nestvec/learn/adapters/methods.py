@@ -147,7 +147,8 @@ def fit_coded(job: Job) -> Trained:
     """The linear map, then trained on through the nested code at several byte counts at once."""
     start = principal_axes(job.examples.documents, job.settings.training.seed)
     module = LinearMap(start)
-    coding = replace(Coding(), temperature=job.settings.temperature)
+    assert job.fitted.pairs is not None
+    coding = replace(Coding(), temperature=job.settings.temperature).within(len(job.fitted.pairs))
     first = run(job, module, Contrast(job.nesting, coding.temperature), job.nesting)
     second = train_through_code(
         module,
