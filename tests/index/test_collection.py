@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from nestvec.errors import MissingExtra, UserError
+from nestvec.index import exact
 from nestvec.index.collection import Collection
-from nestvec.index.files import tree_bytes
+from nestvec.index.files import one_writer, tree_bytes
 from nestvec.index.manifest import write_manifest
 from nestvec.index.plan import Plan
 
@@ -220,3 +221,71 @@ def test_importing_the_room_loads_neither_lance_nor_pyarrow() -> None:
         "assert not {'lance', 'pyarrow', 'torch', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PLANS = ("4B:50,12B:20,raw:10", "4B:300,12B:10", "16d:10", "raw:10", "exact:10")
+
+
+@pytest.mark.parametrize("spec", ["12xcb16", "sign16+11xcb16"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_deleted_rows_are_not_found_and_the_others_as_before(
+    make: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    queries: Any,
+    metric: str,
+    spec: str,
+) -> None:
+    monkeypatch.setattr(exact, "FEWEST_ROWS", 0)
+    collection = make(300, metric, spec).collection(tmp_path / "a.nv", "3B:300,raw:10")
+    plans = [plan.replace("4B", "3B").replace("12B", "14B") if "sign" in spec else plan
+             for plan in PLANS]  # fmt: skip
+    gone = {int(hit.row) for plan in plans for hit in collection.search(queries, plan)[0].hits}
+    less = collection.delete(f"r{row}" for row in gone)
+    assert less.count == 300 - len(gone)
+    kept = np.array([row for row in range(300) if row not in gone])
+    np.testing.assert_array_equal(less.vectors(), collection.vectors()[kept])
+    np.testing.assert_array_equal(less.codes(), collection.codes()[kept])
+    for name, fact in less.facts().items():
+        np.testing.assert_array_equal(fact, collection.facts()[name][kept])
+    names = ", ".join(f"'r{row}'" for row in gone)
+    for plan in plans:
+        found = less.search(queries, plan)
+        # a filter leaves the same rows out of the older version
+        filtered = collection.search(queries, plan, where=f"id NOT IN ({names})")
+        for one, other in zip(found, filtered, strict=True):
+            assert [hit.id for hit in one.hits] == [hit.id for hit in other.hits]
+            assert [hit.score for hit in one.hits] == [hit.score for hit in other.hits]
+            assert not {hit.row for hit in one.hits} & gone
+    best = less.rank(queries, "raw:10")
+    whole = collection.rank(queries, "raw:300")
+    for ranking, every in zip(best, whole, strict=True):
+        assert ranking.rows.tolist() == [r for r in every.rows.tolist() if r not in gone][:10]
+    assert Collection.open(tmp_path / "a.nv").count == less.count
+
+
+def test_a_filter_may_leave_few_rows_or_none(path: Path, queries: Any) -> None:
+    collection = Collection.open(path)
+    for plan in PLANS:
+        two = collection.rank(queries, plan, where="year IN (2003, 2007, 1999)")
+        assert [sorted(ranking.rows.tolist()) for ranking in two] == [[3, 7]] * len(queries)
+        none = collection.rank(queries, plan, where="year < 2000")
+        assert [len(ranking.rows) for ranking in none] == [0] * len(queries)
+
+
+def test_one_process_writes_at_a_time(path: Path) -> None:
+    with one_writer(path):
+        code = (
+            "import sys\nfrom pathlib import Path\n"
+            "from nestvec.index.collection import Collection\n"
+            "Collection.open(Path(sys.argv[1])).delete(['r1'])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+        )
+    assert "one process at a time writes to a collection" in done.stderr
+    assert Collection.open(path).delete(["r1", "r1"]).count == 299
+    with pytest.raises(UserError, match="'r1' is not"):
+        Collection.open(path).delete(["r1"])
+    with pytest.raises(UserError, match="got none"):
+        Collection.open(path).delete([])

@@ -33,6 +33,7 @@ def both(
     cut: int,
     keep: int,
     ends: tuple[int, ...],
+    alive: NDArray[np.bool_] | None,
 ) -> tuple[list[Shortlist], list[Shortlist]]:
     """The compiled and the plain scan of the same rows, in fragments that end at ends."""
     codec, codes = material.codec, material.codes[rows]
@@ -46,6 +47,7 @@ def both(
     for end in ends:
         part = slice(start, end)
         own = None if lengths is None else lengths[part]
+        some = slice(None) if alive is None else alive[part]
         compiled.append(
             PlaneRun(
                 start,
@@ -55,9 +57,18 @@ def both(
                 None if exact is None else exact[part],
                 own,
                 seqs[part],
+                None if alive is None else alive[part],
             )
         )
-        plain.append(CodeRun(start, codes[part, :cut], norms[part], own, seqs[part]))
+        plain.append(
+            CodeRun(
+                np.arange(start, end)[some],
+                codes[part, :cut][some],
+                norms[part][some],
+                None if own is None else own[some],
+                seqs[part][some],
+            )
+        )
         start = end
     found = fused.scan_planes(codec, prepared, compiled, len(rows), cut, keep)
     return found, scan(codec, prepared, plain, cut, keep)
@@ -81,11 +92,12 @@ def test_a_compiled_scan_finds_what_the_plain_one_does(
     cut = data.draw(st.sampled_from(list(material.codec.level_ends)))
     keep = data.draw(st.sampled_from([1, 2, 10, n, n + 5]))
     ends = (n // 3, n) if n > 2 and data.draw(st.booleans()) else (n,)
+    alive = rng.random(n) < 0.5 if data.draw(st.booleans()) else None
     with pytest.MonkeyPatch.context() as patch:
         if threads:
             patch.setattr(fused, "_FEW_LOOK_UPS", 0)
             patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
-        found, expected = both(material, queries, rows, seqs, cut, keep, ends)
+        found, expected = both(material, queries, rows, seqs, cut, keep, ends, alive)
     assert len(found) == len(expected) == len(queries)
     for one, other in zip(found, expected, strict=True):
         assert one.rows.tolist() == other.rows.tolist()

@@ -49,7 +49,7 @@ def runs(vectors: NDArray[np.float32], metric: str, size: int, seqs: Any) -> lis
     lengths = None if metric == "cosine" else np.linalg.norm(vectors, axis=1).astype(np.float32)
     return [
         VectorRun(
-            start,
+            np.arange(start, min(start + size, len(vectors))),
             vectors[start : start + size],
             None if lengths is None else lengths[start : start + size],
             seqs[start : start + size],
@@ -98,7 +98,7 @@ def test_scan_and_rescore_equal_scores_by_decoding(
     seqs = np.arange(300)
     parts = [
         CodeRun(
-            start,
+            np.arange(start, min(start + 128, 300)),
             np.asfortranarray(material.codes[start : start + 128, :first]),
             norms(first)[start : start + 128],
             None if lengths is None else lengths[start : start + 128],

@@ -27,7 +27,7 @@ def test_a_running_choice_equals_one_choice(
     selection = Selection(keep)
     for start in range(0, len(array), run):
         part = slice(start, start + run)
-        selection.offer(start, seqs[part], array[part] * 2, array[part])
+        selection.offer(np.arange(len(array))[part], seqs[part], array[part] * 2, array[part])
     expected = sorted(range(len(scores)), key=lambda i: (-scores[i], seqs[i]))[:keep]
     found = ranked(selection.scores, selection.seqs)
     assert selection.rows[found].tolist() == expected

@@ -105,11 +105,44 @@ def test_a_shortened_version_is_told(tmp_path: Path, row: Any, size: int) -> Non
         RowStore.open(tmp_path / "r")
 
 
-def test_deleted_rows_are_refused_until_they_are_read(tmp_path: Path, row: Any) -> None:
-    written(tmp_path / "r", [row("a"), row("b")], arrays(2))
-    lance.dataset(str(tmp_path / "r")).delete("id = 'a'")
-    with pytest.raises(UserError, match="deleted rows"):
-        RowStore.open(tmp_path / "r")
+def test_deleted_rows_keep_their_positions(tmp_path: Path, row: Any) -> None:
+    names = ["a", "it's", "c", "d", "e"]
+    store = written(tmp_path / "r", [row(name) for name in names], arrays(5), fragment_rows=2)
+    assert [store.alive(fragment) for fragment in store.fragments] == [None, None, None]
+    less = store.delete(["it's", "c", "d"])
+    assert (less.count, less.live, less.version) == (3, 2, store.version + 1)
+    assert [(f.rows, f.deleted) for f in less.fragments] == [(2, 1), (1, 0)]
+    first = less.alive(less.fragments[0])
+    assert first is not None
+    assert first.tolist() == [True, False]
+    assert [f.key for f in less.fragments] == [store.fragments[i].key for i in (0, 2)]
+    assert less.take([2, 0], ["id"]) == {"id": ["e", "a"]}
+    (seqs,) = next(iter(less.read(less.fragments[0], ["seq"], 10)))
+    assert seqs.tolist() == [0, 1]
+    assert [name for batch in less.batches(["id"]) for name in batch["id"]] == ["a", "e"]
+    assert store.take([1], ["id"]) == {"id": ["it's"]}
+
+
+def test_what_cannot_be_deleted(tmp_path: Path, row: Any) -> None:
+    store = written(tmp_path / "r", [row("a"), row("b")], arrays(2))
+    with pytest.raises(UserError, match=r"'x' is not \(nor are 1 others\)"):
+        store.delete(["a", "y", "x"])
+    with pytest.raises(UserError, match="at least one row; got all 2"):
+        store.delete(["a", "b"])
+    assert RowStore.open(tmp_path / "r").live == 2
+
+
+def test_rows_that_match_a_predicate(tmp_path: Path, row: Any) -> None:
+    rows = [row(str(i), columns={"year": 2000 + i}) for i in range(5)]
+    store = written(tmp_path / "r", rows, arrays(5), fragment_rows=3)
+    found = store.delete(["4"]).matching("year >= 2002 AND id != '2'")
+    assert {number: mask.tolist() for number, mask in found.items()} == {
+        0: [False, False, False],
+        1: [True, False],
+    }
+    for wrong in ("jahr > 3", "year >", ""):
+        with pytest.raises(UserError, match=r"a filter is a SQL predicate .*id, text, title, year"):
+            store.matching(wrong)
 
 
 def test_an_error_of_the_rows_reaches_the_caller_as_it_is(tmp_path: Path, row: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,8 @@ class Collection:
 
     @property
     def count(self) -> int:
-        """The number of rows."""
-        return self._store.count
+        """The number of rows, without deleted ones."""
+        return self._store.live
 
     @property
     def dim(self) -> int:
@@ -131,15 +131,19 @@ class Collection:
         plan: Plan | str | None = None,
         k: int | None = None,
         progress: Progress | None = None,
+        *,
+        where: str | None = None,
     ) -> list[Result]:
         """The hits of queries (q, d), one Result each, in their order.
 
-        plan: the collection's own where None. k: hits, the plan's last count where None.
-        Raises UserError where queries have another width or are not finite, or the plan or k
-        do not fit this collection.
+        plan: the collection's own where None. k: hits, the plan's last count where None. where: a
+        SQL predicate on the collection's columns (id, title, text, the user's own) that every hit
+        must match; other rows are left out of the first stage.
+        Raises UserError where queries have another width or are not finite, or the plan, k or the
+        predicate do not fit this collection.
         """
         results = []
-        for ranking in self.rank(queries, plan, k, progress):
+        for ranking in self.rank(queries, plan, k, progress, where=where):
             found = self.rows(ranking.rows, ("id", "text", "title"))
             hits = tuple(
                 Hit(*values)
@@ -161,10 +165,15 @@ class Collection:
         plan: Plan | str | None = None,
         k: int | None = None,
         progress: Progress | None = None,
+        *,
+        where: str | None = None,
     ) -> list[Ranking]:
         """As search, but positions and scores only; ids and texts are not read."""
         chosen = self.checked_plan(plan, k)
-        return run_plan(chosen, self.map_queries(queries), self.codec, self._reader, progress)
+        reader = self._reader
+        if where is not None:
+            reader = reader.restricted(self._store.matching(where))
+        return run_plan(chosen, self.map_queries(queries), self.codec, reader, progress)
 
     def checked_plan(self, plan: Plan | str | None = None, k: int | None = None) -> Plan:
         """The plan that a search would run; raises UserError where it does not fit."""
@@ -215,7 +224,7 @@ class Collection:
         return self._store.batches(columns)
 
     def vectors(self) -> NDArray[Any]:
-        """The stored vectors (n, d), memory-mapped, in the order of the rows.
+        """The stored vectors (n, d), in the order of the rows: a map, a copy once rows are deleted.
 
         Raises UserError where only codes are stored.
         """
@@ -223,18 +232,19 @@ class Collection:
             raise UserError(
                 f"{self.path} keeps only codes, no vectors: build it again with its vectors."
             )
-        return self._cache.whole("vector")
+        return self._kept(self._cache.whole("vector"))
 
     def codes(self) -> NDArray[np.uint8]:
         """The whole codes (n, b) uint8, in memory."""
-        return self._reader.codes(np.arange(self.count), 0, self.codec.bytes)
+        rows = self._kept(np.arange(self._store.count))
+        return self._reader.codes(rows, 0, self.codec.bytes)
 
     def facts(self) -> dict[str, NDArray[Any]]:
         """The facts of all rows (n,), by name, as codec.facts gives them."""
         names = [f"norm_{cut}" for cut in self.codec.cuts]
         if self.codec.metric != "cosine":
             names.append("length")
-        return {name: self._cache.whole(name) for name in names}
+        return {name: self._kept(self._cache.whole(name)) for name in names}
 
     def evidence(self) -> dict[str, Any] | None:
         """The stored evidence, or None; raises UserError where its file is damaged."""
@@ -262,6 +272,29 @@ class Collection:
         sync_folder(self.path)
         store = self._store.commit_manifest(name)
         return Collection(self.path, store, manifest, self.codec, self.adapter)
+
+    def delete(self, ids: Iterable[str]) -> Collection:
+        """A new version without the rows of these ids, returned open; older versions keep them.
+
+        Raises UserError, and deletes nothing, where an id is not there, no row would be left, or
+        another process is writing.
+        """
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            raise UserError("rows are deleted by their ids; got none: name at least one.")
+        store = self._store.delete(wanted)
+        return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+
+    def _kept(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of all positions (count, ...) without those of deleted rows."""
+        if self._store.live == self._store.count:
+            return values
+        alive = np.ones(self._store.count, bool)
+        for fragment in self._store.fragments:
+            own = self._store.alive(fragment)
+            if own is not None:
+                alive[fragment.start : fragment.start + fragment.rows] = own
+        return values[alive]
 
     def sizes(self) -> Sizes:
         """Bytes per row, of the codec and on disk."""

@@ -83,9 +83,10 @@ def _first_dots(run: BoundRun, turned: F32, out: F32) -> None:
     for low in range(0, len(run.head), rows):
         words = run.head[low : low + rows, :-FACT_BYTES].view(np.int8).astype(np.float32)
         steps = _facts(run.head[low : low + rows])[:, 0]
-        out[:, run.start + low : run.start + low + len(words)] = (
-            turned[:, :width] @ words.T
-        ) * steps
+        found = (turned[:, :width] @ words.T) * steps
+        if run.alive is not None:
+            found[:, ~run.alive[low : low + rows]] = -np.inf
+        out[:, run.start + low : run.start + low + len(words)] = found
 
 
 def _one(
@@ -101,8 +102,11 @@ def _one(
     """One query: dots (n,) of the first block are at hand."""
     read = reader.count * (runs[0].head.shape[1] + (0 if metric == "cosine" else 4))
     near = best(dots, np.arange(len(dots)), max(4 * keep, _CANDIDATES))
+    near = near[dots[near] > -np.inf]
     rows, scores = near, _scores(query, near, reader, metric)
-    floor = np.partition(scores, len(scores) - keep)[len(scores) - keep]
+    floor = np.float32(-np.inf)
+    if len(near) >= keep:
+        floor = np.partition(scores, len(scores) - keep)[len(scores) - keep]
     left = []
     for run, mine, rest in zip(runs, turned, rests, strict=True):
         local, seen = _ruled_in(query, dots, mine, rest, run, metric, floor)
@@ -134,7 +138,8 @@ def _ruled_in(
     facts = _facts(run.head)
     hidden = facts[:, 0] * (size * np.float32(0.5 * ends[0] ** 0.5))
     first = Bound(dots[run.start : run.start + len(facts)], hidden, facts[:, 1] * rests[0])
-    rows = np.flatnonzero(_may_be(query, first, run.lengths, metric, floor))
+    may_be = _may_be(query, first, run.lengths, metric, floor)
+    rows = np.flatnonzero(may_be if run.alive is None else may_be & run.alive)
     so_far = first.of(rows)
     read = 0
     at = 0

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nestvec.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 NAME_DIGITS = 32
+LOCK_FILE = "lock"
 _BLOCK = 1 << 20
 
 
@@ -63,6 +71,27 @@ def sync_tree(folder: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Force a folder's own entries (new names, renames) to disk."""
     _sync(folder)
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Hold a collection for writing; readers go on.
+
+    The lock is the system's own and ends with the process that holds it. Raises UserError where
+    another process holds it. Where the system has no such locks (Windows), there is none.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (folder / LOCK_FILE).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"one process at a time writes to a collection, and another is writing to {folder}:"
+                " wait for it to end."
+            ) from None
+        yield
 
 
 def tree_bytes(folder: Path) -> int:

@@ -27,6 +27,7 @@ _HELD_ENTRIES = 1 << 22
 # Bounds of four cost as much as sums of one.
 _FEWEST_BY_FOURS = 2
 _NOTHING = np.empty(0, np.float32)
+_ALL = np.empty(0, bool)
 _METRICS = {"cosine": kernels_tables.COSINE, "dot": kernels_tables.DOT, "l2": kernels_tables.L2}
 
 
@@ -76,6 +77,7 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
         _frozen(_NOTHING if run.exact is None else reciprocals(run.exact)),
         _frozen(_NOTHING if run.lengths is None else run.lengths),
         _frozen(run.seqs),
+        _frozen(_ALL if run.alive is None else run.alive),
     )
 
 

@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     planes: (blocks, >= b, 1024) uint8, byte-plane major. n_rows: rows in them; start: position
     of the first. packed: (n_rows,) norm bytes and of_byte (256,) their reciprocals; or packed is
     empty, and exact (n_rows,) has the reciprocals. lengths: (n_rows,) float32, empty for cosine.
-    seqs: (n_rows,) int64.
+    seqs: (n_rows,) int64. alive: (n_rows,), which rows may be found, empty for all.
     """
 
     planes: U8
@@ -40,6 +40,7 @@ class Rows(NamedTuple):
     exact: F32
     lengths: F32
     seqs: I64
+    alive: NDArray[np.bool_]
 
 
 class Asked(NamedTuple):
@@ -169,6 +170,8 @@ def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> 
             found = may_enter(places, scores, n, held.floors[lane, q])
             for k in range(found):
                 i = places[k]
+                if len(rows.alive) and not rows.alive[first + i]:
+                    continue
                 score, total = scores[i], sums[i]
                 if by_fours:
                     if score < held.floors[lane, q]:

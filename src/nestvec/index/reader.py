@@ -5,7 +5,8 @@ The only place that knows how columns, fragments and cached layouts become array
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +38,13 @@ _SEGMENT_BYTES = 64
 
 @dataclass(frozen=True)
 class CodeRun:
-    """Neighbouring rows as a scan wants them.
+    """Some rows as a scan wants them.
 
-    start: position of the first. codes: (n, cut) uint8, a byte-plane major array seen row by
-    row. norms: (n,) float32. lengths: (n,) float32, or None for cosine. seqs: (n,) int64.
+    rows: (n,) positions. codes: (n, cut) uint8, a byte-plane major array seen row by row. norms:
+    (n,) float32. lengths: (n,) float32, or None for cosine. seqs: (n,) int64.
     """
 
-    start: int
+    rows: I64
     codes: U8
     norms: F32
     lengths: F32 | None
@@ -56,7 +57,8 @@ class PlaneRun:
 
     start: position of the first; count: how many. planes: (blocks, >= cut, 1024) uint8. packed:
     (count,) uint8 norm bytes of a declared cut, or None; then exact has |x_n| (count,) float32.
-    lengths: (count,) float32, or None for cosine. seqs: (count,) int64.
+    lengths: (count,) float32, or None for cosine. seqs: (count,) int64. alive: (count,), which of
+    them may be found, or None for all.
     """
 
     start: int
@@ -66,6 +68,7 @@ class PlaneRun:
     exact: F32 | None
     lengths: F32 | None
     seqs: I64
+    alive: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class BoundRun:
     """What bounds the stored vectors of a fragment (see bounds).
 
     start: position of the first row. axes: (d, d) that rows were turned to. head: (n, w + 4) uint8,
-    the first block; tail: (n, rest) uint8, the others side by side. lengths: (n,) or None.
+    the first block; tail: (n, rest) uint8, the others side by side. lengths: (n,) or None. alive:
+    (n,), which rows may be found, or None for all.
     """
 
     start: int
@@ -81,13 +85,14 @@ class BoundRun:
     head: U8
     tail: U8
     lengths: F32 | None
+    alive: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
 class VectorRun:
-    """Neighbouring rows' vector prefixes: (n, width) float32; the rest as in CodeRun."""
+    """Some rows' vector prefixes: (n, width) float32; the rest as in CodeRun."""
 
-    start: int
+    rows: I64
     vectors: F32
     lengths: F32 | None
     seqs: I64
@@ -103,14 +108,33 @@ class Reader:
         self._adapter = adapter
         self._cache = cache
         self._codec = codec
+        self._only: Mapping[int, NDArray[np.bool_]] | None = None
         self._starts = np.array([fragment.start for fragment in store.fragments], np.int64)
         self._groups = code_groups(codec.level_ends)
+        # Rows that were deleted are scanned, and not found.
         self.count = store.count
         self.has_vectors = "vector" in store.columns
         self.vector_itemsize = store.shape("vector")[1].itemsize if self.has_vectors else 0
         # An adapter reads a vector whole, whatever width comes out.
         self.vector_read = None if adapter is None else adapter.dim
         self.vector_bytes = (self.vector_read or codec.dim) * self.vector_itemsize
+
+    def restricted(self, only: Mapping[int, NDArray[np.bool_]]) -> Reader:
+        """The same, but only these rows of each fragment, by its number, may be found."""
+        other = copy(self)
+        other._only = only
+        return other
+
+    def alive(self, fragment: Fragment) -> NDArray[np.bool_] | None:
+        """Which rows of a fragment may be found; None for all."""
+        if self._only is not None:
+            return self._only[fragment.number]
+        return self._store.alive(fragment)
+
+    def _among(self, fragment: Fragment, low: int, high: int) -> slice | NDArray[np.bool_]:
+        """Which of a fragment's rows from low to high may be found."""
+        alive = self.alive(fragment)
+        return slice(None) if alive is None else alive[low:high]
 
     def plane_runs(self, cut: int) -> Iterator[PlaneRun]:
         """All rows in order, fragment by fragment, as compiled scans want them."""
@@ -128,6 +152,7 @@ class Reader:
                 exact,
                 self._lengths(fragment),
                 self._cache.column(fragment, "seq"),
+                self.alive(fragment),
             )
 
     def code_runs(self, cut: int, run_rows: int) -> Iterator[CodeRun]:
@@ -141,12 +166,13 @@ class Reader:
             for first in range(0, -(-fragment.rows // BLOCK_ROWS), blocks):
                 low = first * BLOCK_ROWS
                 high = min(low + blocks * BLOCK_ROWS, fragment.rows)
+                some = self._among(fragment, low, high)
                 yield CodeRun(
-                    fragment.start + low,
-                    _run_codes(planes, first, blocks, cut, high - low),
-                    norms(slice(low, high)),
-                    None if lengths is None else lengths[low:high],
-                    seqs[low:high],
+                    np.arange(fragment.start + low, fragment.start + high)[some],
+                    _run_codes(planes, first, blocks, cut, high - low)[some],
+                    norms(slice(low, high))[some],
+                    None if lengths is None else lengths[low:high][some],
+                    seqs[low:high][some],
                 )
 
     def vector_runs(self, width: int, run_rows: int) -> Iterator[VectorRun]:
@@ -157,11 +183,12 @@ class Reader:
             seqs = self._cache.column(fragment, "seq")
             for low in range(0, fragment.rows, run_rows):
                 high = min(low + run_rows, fragment.rows)
+                some = self._among(fragment, low, high)
                 yield VectorRun(
-                    fragment.start + low,
-                    self._mapped(vectors, slice(low, high), width),
-                    None if lengths is None else lengths[low:high],
-                    seqs[low:high],
+                    np.arange(fragment.start + low, fragment.start + high)[some],
+                    self._mapped(vectors, slice(low, high), width)[some],
+                    None if lengths is None else lengths[low:high][some],
+                    seqs[low:high][some],
                 )
 
     def bound_runs(self) -> Iterator[BoundRun]:
@@ -178,6 +205,7 @@ class Reader:
                 self._bounds(fragment, "first", first, axes),
                 self._bounds(fragment, "rest", rest, axes),
                 self._lengths(fragment),
+                self.alive(fragment),
             )
 
     def seqs(self, rows: I64) -> I64:

@@ -47,7 +47,7 @@ def scan(
         sums = codec.raw_sums(prepared, run.codes, 0, cut)
         scores = codec.finish(sums, run.norms, prepared, run.lengths)
         for selection, some_sums, some_scores in zip(selections, sums, scores, strict=True):
-            selection.offer(run.start, run.seqs, some_sums, some_scores)
+            selection.offer(run.rows, run.seqs, some_sums, some_scores)
     return [_shortlist(selection) for selection in selections]
 
 
@@ -95,7 +95,7 @@ def scan_vectors(
             at = np.flatnonzero(scores >= floor - slack * scale)
             lengths = None if run.lengths is None else run.lengths[at]
             exact = vector_scores(query, run.vectors[at], lengths, metric)
-            selection.take(run.start + at, run.seqs[at], np.zeros_like(exact), exact)
+            selection.take(run.rows[at], run.seqs[at], np.zeros_like(exact), exact)
     return [_shortlist(selection) for selection in selections]
 
 

@@ -52,15 +52,15 @@ class Selection:
         lowest: np.float32 = self.scores.min()
         return lowest
 
-    def offer(self, start: int, seqs: I64, sums: F32, scores: F32) -> None:
-        """Consider the rows start, start + 1, ...; seqs, sums and scores are theirs (m,)."""
+    def offer(self, rows: I64, seqs: I64, sums: F32, scores: F32) -> None:
+        """Consider the rows at some positions; seqs, sums and scores are theirs (m,)."""
         floor = self.floor
         if floor > -np.inf:
             at = np.flatnonzero(scores >= floor)
             at = at[best(scores[at], seqs[at], self.keep)]
         else:
             at = best(scores, seqs, self.keep)
-        self.take(start + at, seqs[at], sums[at], scores[at])
+        self.take(rows[at], seqs[at], sums[at], scores[at])
 
     def take(self, rows: I64, seqs: I64, sums: F32, scores: F32) -> None:
         """Consider some rows by position."""

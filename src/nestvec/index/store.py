@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nestvec.errors import MissingExtra, UserError
 from nestvec.index.columns import Kind, RowLike, Survey, as_kind, code_column, code_groups
-from nestvec.index.files import sync_tree
+from nestvec.index.files import one_writer, sync_tree
 from nestvec.progress import Progress, quiet
 
 ROWS_FOLDER = "rows.lance"
@@ -51,12 +51,15 @@ class Arrays:
 class Fragment:
     """A run of rows written together and never changed in place.
 
-    key: names its content, for caches. start: position of its first row. rows: their number.
+    key: names its content, for caches. start: position of its first row. rows: their number, with
+    the deleted ones, of which there are `deleted`: a row keeps its position until rows are
+    compacted.
     """
 
     number: int
     start: int
     rows: int
+    deleted: int
     key: str
 
 
@@ -68,6 +71,8 @@ class RowStore:
         self._folder = folder
         self.fragments = _fragments(dataset)
         self.count = sum(fragment.rows for fragment in self.fragments)
+        self.live = self.count - sum(fragment.deleted for fragment in self.fragments)
+        self._alive: dict[int, NDArray[np.bool_]] = {}
         self.version: int = dataset.version
         self.columns: tuple[str, ...] = tuple(dataset.schema.names)
 
@@ -75,8 +80,8 @@ class RowStore:
     def open(cls, folder: Path) -> RowStore:
         """The newest version in the folder.
 
-        Raises UserError where Lance cannot read it, a data file has not its recorded size, or
-        rows were deleted (not offered yet); MissingExtra without pylance.
+        Raises UserError where Lance cannot read it or a data file has not its recorded size;
+        MissingExtra without pylance.
         """
         lance = _lance()
         with _reading(folder):
@@ -95,11 +100,16 @@ class RowStore:
     ) -> Iterator[tuple[NDArray[Any], ...]]:
         """Numeric columns of a fragment in order, by arrays of at most batch_rows rows.
 
-        A fixed_size_list column gives (m, width) arrays, any other (m,).
+        A fixed_size_list column gives (m, width) arrays, any other (m,). Deleted rows are among
+        them.
         """
         with _reading(self._folder):
             scanner = self._dataset.get_fragment(fragment.number).scanner(
-                columns=list(columns), batch_size=batch_rows, batch_readahead=2
+                columns=list(columns),
+                batch_size=batch_rows,
+                batch_readahead=2,
+                with_row_id=True,
+                include_deleted_rows=True,
             )
             for batch in scanner.to_batches():
                 yield tuple(_as_array(batch.column(name)) for name in columns)
@@ -112,28 +122,114 @@ class RowStore:
             return (), np.dtype(kind.to_pandas_dtype())
         return (width,), np.dtype(kind.value_type.to_pandas_dtype())
 
+    def alive(self, fragment: Fragment) -> NDArray[np.bool_] | None:
+        """Which rows of a fragment (rows,) are not deleted; None where none is."""
+        if not fragment.deleted:
+            return None
+        if fragment.number not in self._alive:
+            with _reading(self._folder):
+                scanner = self._dataset.get_fragment(fragment.number).scanner(
+                    columns=[], with_row_address=True
+                )
+                found = _marked(fragment, scanner)
+            self._alive[fragment.number] = found
+        return self._alive[fragment.number]
+
+    def matching(self, predicate: str) -> dict[int, NDArray[np.bool_]]:
+        """Which rows of each fragment, by number, are not deleted and match a SQL predicate.
+
+        Raises UserError where the predicate does not parse or names no column.
+        """
+        found = {}
+        for fragment in self.fragments:
+            try:
+                scanner = self._dataset.get_fragment(fragment.number).scanner(
+                    columns=[], with_row_address=True, filter=predicate
+                )
+                found[fragment.number] = _marked(fragment, scanner)
+            except (ValueError, OSError, RuntimeError) as error:
+                raise UserError(
+                    "a filter is a SQL predicate on the collection's columns "
+                    f"({', '.join(self._own_columns())}); got {predicate!r} "
+                    f"({_first_line(error)}). Write year >= 2020, for instance."
+                ) from None
+        return found
+
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> dict[str, list[Any]]:
         """The values of some columns at some positions, in the order of the positions."""
         if not len(rows):
             return {name: [] for name in columns}
+        positions = np.asarray(rows, np.int64)
+        starts = np.array([fragment.start for fragment in self.fragments])
+        numbers = np.array([fragment.number for fragment in self.fragments])
+        place = np.searchsorted(starts, positions, side="right") - 1
+        addresses = (numbers[place] << 32) + positions - starts[place]
         with _reading(self._folder):
-            table = self._dataset.take([int(row) for row in rows], columns=list(columns))
+            table = self._dataset._take_rows(addresses.tolist(), columns=list(columns))
             return {name: table.column(name).to_pylist() for name in columns}
 
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-        """All rows in order, by batches, as Python values."""
+        """All rows that are not deleted, in order, by batches, as Python values."""
         with _reading(self._folder):
             for batch in self._dataset.to_batches(
                 columns=list(columns), batch_size=_BATCH_ROWS, batch_readahead=2
             ):
                 yield batch.to_pydict()
 
+    def _own_columns(self) -> list[str]:
+        """The columns that a filter may name."""
+        hidden = ("seq", "vector", "norm_", "code_", "length")
+        return [name for name in self.columns if not name.startswith(hidden)]
+
+    def delete(self, ids: Sequence[str]) -> RowStore:
+        """A new version without the rows of these distinct ids, in one commit; returned open.
+
+        Data files stay as they are: a file of deleted rows is written beside them. Raises UserError
+        where an id is not there, no row would be left, or another process is writing.
+        """
+        lance = _lance()
+        predicate = f"id IN ({', '.join(map(_quoted, ids))})"
+        with one_writer(self._folder.parent), _reading(self._folder):
+            dataset = lance.dataset(str(self._folder))
+            found = dataset.to_table(columns=["id"], filter=predicate, with_row_address=True)
+            missing = sorted(set(ids) - set(found.column("id").to_pylist()))
+            if missing:
+                others = f" (nor are {len(missing) - 1:,} others)" if len(missing) > 1 else ""
+                raise UserError(
+                    f"an id to delete must be in the collection; {missing[0]!r} is not{others}: "
+                    "leave it out."
+                )
+            if len(found) == dataset.count_rows():
+                raise UserError(
+                    f"a collection keeps at least one row; got all {len(found):,} ids to delete: "
+                    "remove its folder instead."
+                )
+            touched = set((found.column("_rowaddr").to_numpy() >> 32).tolist())
+            updated, emptied = [], []
+            with _writing(self._folder):
+                for fragment in dataset.get_fragments():
+                    if fragment.fragment_id not in touched:
+                        continue
+                    metadata = fragment.delete(predicate)
+                    if metadata is None:
+                        emptied.append(fragment.fragment_id)
+                    else:
+                        updated.append(metadata)
+                sync_tree(self._folder)
+                lance.LanceDataset.commit(
+                    str(self._folder),
+                    lance.LanceOperation.Delete(updated, emptied, "ids"),
+                    read_version=dataset.version,
+                )
+                sync_tree(self._folder)
+        return RowStore.open(self._folder)
+
     def commit_manifest(self, name: str) -> RowStore:
         """A new version with the same rows and another manifest; returned open."""
-        with _reading(self._folder):
+        with one_writer(self._folder.parent), _reading(self._folder):
             # A handle of its own: Lance moves the one that commits to the new version.
             _lance().dataset(str(self._folder)).update_schema_metadata({MANIFEST_KEY: name})
-        sync_tree(self._folder)
+            sync_tree(self._folder)
         return RowStore.open(self._folder)
 
 
@@ -237,11 +333,6 @@ def _first_line(error: BaseException) -> str:
 
 def _check_files(dataset: Any, folder: Path) -> None:
     for fragment in dataset.get_fragments():
-        if fragment.num_deletions:
-            raise UserError(
-                f"this nestvec reads no collection with deleted rows; {folder} has "
-                f"{fragment.num_deletions:,}: open it with a newer nestvec."
-            )
         for file in fragment.data_files():
             path = folder / "data" / file.path
             size = path.stat().st_size if path.is_file() else None
@@ -261,9 +352,23 @@ def _fragments(dataset: Any) -> tuple[Fragment, ...]:
         digest = hashlib.sha256(names.encode()).hexdigest()[:12]
         key = f"{fragment.fragment_id:06d}-{digest}"
         rows = int(fragment.physical_rows)
-        fragments.append(Fragment(fragment.fragment_id, start, rows, key))
+        deleted = int(fragment.num_deletions)
+        fragments.append(Fragment(fragment.fragment_id, start, rows, deleted, key))
         start += rows
     return tuple(fragments)
+
+
+def _quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _marked(fragment: Fragment, scanner: Any) -> NDArray[np.bool_]:
+    """The rows (rows,) of a fragment that a scanner of row addresses gives."""
+    found = np.zeros(fragment.rows, bool)
+    for batch in scanner.to_batches():
+        found[batch.column("_rowaddr").to_numpy() & 0xFFFFFFFF] = True
+    return found
 
 
 def _as_array(column: Any) -> NDArray[Any]:
