@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.adapt import AdaptResult, adapt, load_adapter
     from nestvec.jobs.build import BuildResult, build
     from nestvec.jobs.choose import choose
+    from nestvec.jobs.delete import Deleted, delete
     from nestvec.jobs.embed import embed
     from nestvec.jobs.evaluate import evaluate
     from nestvec.jobs.evaluation import Evaluation
@@ -50,6 +51,7 @@ __all__ = [
     "BuildResult",
     "Codec",
     "Collection",
+    "Deleted",
     "Evaluation",
     "Evidence",
     "Hit",
@@ -65,6 +67,7 @@ __all__ = [
     "adapt",
     "build",
     "choose",
+    "delete",
     "embed",
     "evaluate",
     "fit",
@@ -86,6 +89,7 @@ _HOMES = {
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
     "Codec": ("nestvec.codec.nested", "Codec"),
     "Collection": ("nestvec.index.collection", "Collection"),
+    "Deleted": ("nestvec.jobs.delete", "Deleted"),
     "Evaluation": ("nestvec.jobs.evaluation", "Evaluation"),
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.collection", "Hit"),
@@ -98,6 +102,7 @@ _HOMES = {
     "VectorAdapter": ("nestvec.learn.adapters.estimator", "VectorAdapter"),
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "build": ("nestvec.jobs.build", "build"),
+    "delete": ("nestvec.jobs.delete", "delete"),
     "embed": ("nestvec.jobs.embed", "embed"),
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
     "fit": ("nestvec.jobs.fit", "fit"),

@@ -1,6 +1,7 @@
 """The commands end to end on a few vectors, as JSON and for people."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -136,3 +137,23 @@ def test_a_build_for_people(folder):
     assert "bytes a vector keep" in done.stdout
     assert "Report: " in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_rows_are_deleted_and_filtered(folder, tmp_path):
+    place = tmp_path / "d.nv"
+    shutil.copytree(folder / "v.nv", place)
+    one = ("--vector", folder / "one.npy", "--plan", "exact:2")
+    first, second = (hit["id"] for hit in as_json("search", place, *one)["hits"])
+    assert first == "4"
+    only = as_json("search", place, *one, "--where", f"id = '{second}' OR id = '8'")
+    assert [hit["id"] for hit in only["hits"]] == [second, "8"]
+    assert "90 rows in" in run("search", place, *one).stdout
+    assert "100% of the vectors' bytes" in run("search", place, *one).stdout
+    assert as_json("delete", place, "4", "8") == {"deleted": 2, "rows": 88}
+    assert as_json("search", place, *one)["hits"][0]["id"] == second
+    assert run("delete", place, stdin="5\n\n6\n").stdout == "deleted 2 rows; 86 are left\n"
+    assert as_json("info", place)["items"] == 86
+    assert as_json("evaluate", place, "--spec", "8xcb4")["metric"] == "R@10"
+    refused = CliRunner().invoke(main, ["delete", str(place), "4"])
+    assert refused.exit_code == 2
+    assert "'4' is not" in refused.stderr

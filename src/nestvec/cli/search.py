@@ -26,6 +26,7 @@ SHOWN = 200
 @click.option(
     "--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10, or exact.  [the collection's]"
 )
+@click.option("--where", metavar="SQL", help="Only rows that match, such as 'year >= 2020'.")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
 @click.option(
@@ -44,6 +45,7 @@ def command(
     text: str | None,
     k: int | None,
     plan: str | None,
+    where: str | None,
     vector: str | None,
     trust_remote_code: bool,
     api: str | None,
@@ -67,15 +69,17 @@ def command(
     )
     opened.check(plan, k)
     if vector is not None:
-        for answer in opened.search_file(vector, k=k, plan=plan):
+        for answer in opened.search_file(vector, k=k, plan=plan, where=where):
             _show(answer, as_json)
     elif text is not None:
-        _show(opened.search(text, k=k, plan=plan), as_json)
+        _show(opened.search(text, k=k, plan=plan, where=where), as_json)
     else:
-        _converse(opened, k, plan, as_json)
+        _converse(opened, k, plan, where, as_json)
 
 
-def _converse(opened: Opened, k: int | None, plan: str | None, as_json: bool) -> None:
+def _converse(
+    opened: Opened, k: int | None, plan: str | None, where: str | None, as_json: bool
+) -> None:
     """A question a line until the end of input; one that is empty is passed over."""
     prompt = sys.stdin.isatty()
     _ = opened.encoder  # loaded before the first question, not during it
@@ -86,7 +90,7 @@ def _converse(opened: Opened, k: int | None, plan: str | None, as_json: bool) ->
         if not line:
             return
         if line.strip():
-            _show(opened.search(line.strip(), k=k, plan=plan), as_json)
+            _show(opened.search(line.strip(), k=k, plan=plan, where=where), as_json)
 
 
 def _show(answer: Answer, as_json: bool) -> None:

@@ -31,7 +31,7 @@ class Answer:
     stages: tuple[StageReport, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """hits: [{id, score, text, title}], stages: [{stage, bytes, scanned, kept, ms}]."""
+        """hits: [{id, score, text, title}], stages: [{stage, bytes, scanned, kept, ms, share}]."""
         hits = [
             {"id": hit.id, "score": hit.score, "text": hit.text, "title": hit.title}
             for hit in self.hits
@@ -72,11 +72,19 @@ class Opened:
         """The plan that a search would run; raises UserError where it does not fit."""
         return self.collection.checked_plan(plan, k)
 
-    def search(self, question: str, k: int | None = None, plan: Plan | str | None = None) -> Answer:
+    def search(
+        self,
+        question: str,
+        k: int | None = None,
+        plan: Plan | str | None = None,
+        where: str | None = None,
+    ) -> Answer:
         """The hits of a text.
 
-        k: how many, the plan's last count where None; plan: the collection's where None.
-        Raises UserError where the collection was built from vectors, or plan or k do not fit.
+        k: how many, the plan's last count where None; plan: the collection's where None. where: a
+        SQL predicate on the rows' columns that hits must match.
+        Raises UserError where the collection was built from vectors, or plan, k or where do not
+        fit.
         """
         checked = self.check(plan, k)
         if not isinstance(question, str) or not question.strip():
@@ -84,20 +92,26 @@ class Opened:
         if not is_whole(question):
             raise UserError(f"a question is text in UTF-8; got {question!r}; type it again.")
         vectors = self.encoder.encode([question], "query")
-        return _answer(question, self.collection.search(vectors, checked)[0])
+        return _answer(question, self.collection.search(vectors, checked, where=where)[0])
 
     def search_vectors(
-        self, vectors: NDArray[Any], k: int | None = None, plan: Plan | str | None = None
+        self,
+        vectors: NDArray[Any],
+        k: int | None = None,
+        plan: Plan | str | None = None,
+        where: str | None = None,
     ) -> list[Answer]:
         """The hits of query vectors (q, d), or of one vector (d,)."""
         rows = vectors[None] if vectors.ndim == 1 else vectors
-        return [_answer("", each) for each in self.collection.search(rows, plan, k)]
+        found = self.collection.search(rows, plan, k, where=where)
+        return [_answer("", each) for each in found]
 
     def search_file(
         self,
         path: str | os.PathLike[str],
         k: int | None = None,
         plan: Plan | str | None = None,
+        where: str | None = None,
     ) -> list[Answer]:
         """The hits of every vector of a file; a .npy file may hold one flat vector."""
         if Path(path).suffix == ".npy" and Path(path).is_file():
@@ -106,10 +120,10 @@ class Opened:
             except (ValueError, OSError, EOFError):
                 found = None
             if found is not None and found.ndim == 1:
-                return self.search_vectors(found, k, plan)
+                return self.search_vectors(found, k, plan, where)
         from nestvec.vectors import load_vectors
 
-        return self.search_vectors(load_vectors(path).vectors, k, plan)
+        return self.search_vectors(load_vectors(path).vectors, k, plan, where)
 
     @cached_property
     def encoder(self) -> Encoder:
