@@ -29,8 +29,8 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "threadpoolctl": ("codec/kmeans.py",),
     "numba": ("codec/kernels.py", "index/kernels*.py"),
     "llvmlite": ("codec/kernels.py", "index/kernels*.py"),
-    "lance": ("index/store.py",),
-    "pyarrow": ("tables.py", "index/store.py"),
+    "lance": ("index/store.py", "index/store_changes.py"),
+    "pyarrow": ("tables.py", "index/store_changes.py"),
     "faiss": ("bridge/faiss_library.py",),
     "safetensors": (
         "adapters/adapter.py",

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from nestvec.index.cache import Cache
 from nestvec.index.columns import survey
-from nestvec.index.store import Arrays, RowStore, write_rows
+from nestvec.index.store import RowStore
+from nestvec.index.store_changes import Arrays, write_rows
 
 N = 2500
 

@@ -10,7 +10,8 @@ import pytest
 
 from nestvec.errors import UserError
 from nestvec.index.columns import survey
-from nestvec.index.store import MANIFEST_KEY, Arrays, RowStore, write_rows
+from nestvec.index.store import MANIFEST_KEY, RowStore
+from nestvec.index.store_changes import Arrays, delete_rows, write_rows
 
 
 def arrays(n: int, vectors: bool = True) -> Arrays:
@@ -109,7 +110,7 @@ def test_deleted_rows_keep_their_positions(tmp_path: Path, row: Any) -> None:
     names = ["a", "it's", "c", "d", "e"]
     store = written(tmp_path / "r", [row(name) for name in names], arrays(5), fragment_rows=2)
     assert [store.alive(fragment) for fragment in store.fragments] == [None, None, None]
-    less = store.delete(["it's", "c", "d"])
+    less = delete_rows(tmp_path / "r", ["it's", "c", "d"])
     assert (less.count, less.live, less.version) == (3, 2, store.version + 1)
     assert [(f.rows, f.deleted) for f in less.fragments] == [(2, 1), (1, 0)]
     first = less.alive(less.fragments[0])
@@ -124,25 +125,25 @@ def test_deleted_rows_keep_their_positions(tmp_path: Path, row: Any) -> None:
 
 
 def test_what_cannot_be_deleted(tmp_path: Path, row: Any) -> None:
-    store = written(tmp_path / "r", [row("a"), row("b")], arrays(2))
+    written(tmp_path / "r", [row("a"), row("b")], arrays(2))
     with pytest.raises(UserError, match=r"'x' is not \(nor are 1 others\)"):
-        store.delete(["a", "y", "x"])
+        delete_rows(tmp_path / "r", ["a", "y", "x"])
     with pytest.raises(UserError, match="at least one row; got all 2"):
-        store.delete(["a", "b"])
+        delete_rows(tmp_path / "r", ["a", "b"])
     assert RowStore.open(tmp_path / "r").live == 2
 
 
 def test_rows_that_match_a_predicate(tmp_path: Path, row: Any) -> None:
     rows = [row(str(i), columns={"year": 2000 + i}) for i in range(5)]
-    store = written(tmp_path / "r", rows, arrays(5), fragment_rows=3)
-    found = store.delete(["4"]).matching("year >= 2002 AND id != '2'")
+    written(tmp_path / "r", rows, arrays(5), fragment_rows=3)
+    found = delete_rows(tmp_path / "r", ["4"]).matching("year >= 2002 AND id != '2'")
     assert {number: mask.tolist() for number, mask in found.items()} == {
         0: [False, False, False],
         1: [True, False],
     }
     for wrong in ("jahr > 3", "year >", ""):
         with pytest.raises(UserError, match=r"a filter is a SQL predicate .*id, text, title, year"):
-            store.matching(wrong)
+            RowStore.open(tmp_path / "r").matching(wrong)
 
 
 def test_an_error_of_the_rows_reaches_the_caller_as_it_is(tmp_path: Path, row: Any) -> None:

@@ -15,6 +15,7 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
+from nestvec.index.columns import RowLike, survey
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json, replaced_path
 from nestvec.index.files import sync_folder, tree_bytes, verified
 from nestvec.index.manifest import Manifest, read_manifest, write_manifest
@@ -22,7 +23,9 @@ from nestvec.index.plan import Plan
 from nestvec.index.reader import Reader
 from nestvec.index.search import Ranking, StageReport, run_plan
 from nestvec.index.store import ROWS_FOLDER, RowStore
+from nestvec.index.store_changes import Arrays, delete_rows, put_rows
 from nestvec.progress import Progress
+from nestvec.vectors import check_vectors
 
 F32 = NDArray[np.float32]
 
@@ -273,6 +276,47 @@ class Collection:
         store = self._store.commit_manifest(name)
         return Collection(self.path, store, manifest, self.codec, self.adapter)
 
+    def add(
+        self,
+        rows: Sequence[RowLike],
+        vectors: NDArray[Any],
+        *,
+        replacing: bool = False,
+        progress: Progress | None = None,
+    ) -> Collection:
+        """A new version with these rows after the others, returned open.
+
+        vectors: (m, d) float, row i of rows[i], untouched: they go through the collection's adapter
+        and codec here. replacing: rows of the same ids are replaced (an upsert); otherwise they are
+        refused. The codec stays as it was fitted.
+        Raises UserError, and adds nothing, where vectors do not fit or are not finite, ids repeat
+        or are there already, columns differ, the disk is full, or another process is writing.
+        """
+        if len(rows) != len(vectors):
+            raise UserError(
+                f"every row needs one vector; got {len(rows):,} rows and {len(vectors):,} vectors: "
+                "give as many of each, in the same order."
+            )
+        if not len(rows):
+            raise UserError("rows to add must be given; got none.")
+        check_vectors(vectors, "the vectors to add")
+        if vectors.shape[1] != self.dim:
+            raise UserError(
+                f"vectors of this collection have {self.dim} coordinates; got {vectors.shape[1]}: "
+                "use the model it was built with."
+            )
+        found = survey(rows)
+        mapped = vectors if self.adapter is None else self.adapter.transform(vectors)
+        codes = self.codec.encode(mapped, progress)
+        stored = None
+        if self.has_vectors:
+            stored = np.asarray(vectors, self._store.shape("vector")[1])
+        arrays = Arrays(codes, self.codec.facts(codes, mapped), stored, self.codec.level_ends)
+        store = put_rows(
+            self.path / ROWS_FOLDER, rows, found, arrays, replacing=replacing, progress=progress
+        )
+        return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+
     def delete(self, ids: Iterable[str]) -> Collection:
         """A new version without the rows of these ids, returned open; older versions keep them.
 
@@ -282,7 +326,7 @@ class Collection:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             raise UserError("rows are deleted by their ids; got none: name at least one.")
-        store = self._store.delete(wanted)
+        store = delete_rows(self.path / ROWS_FOLDER, wanted)
         return Collection(self.path, store, self.manifest, self.codec, self.adapter)
 
     def _kept(self, values: NDArray[Any]) -> NDArray[Any]:

@@ -94,7 +94,7 @@ def survey(rows: Iterable[RowLike]) -> Survey:
     for row in rows:
         hashes.append(hash(row.id))
         for name, value in row.columns.items():
-            kinds[name] = _joined(kinds.get(name), _kind(value))
+            kinds[name] = joined_kind(kinds.get(name), _kind(value))
     check_column_names(kinds)
     _check_distinct(rows, np.frombuffer(hashes, dtype=np.int64))
     return Survey(len(hashes), {name: kind or "text" for name, kind in kinds.items()})
@@ -142,7 +142,8 @@ def _kind(value: object) -> Kind | None:
             return "json"
 
 
-def _joined(one: Kind | None, other: Kind | None) -> Kind | None:
+def joined_kind(one: Kind | None, other: Kind | None) -> Kind | None:
+    """The kind that holds values of both."""
     if one is None or other is None or one == other:
         return one or other
     kinds = {one, other}

@@ -22,7 +22,8 @@ from nestvec.index.columns import RowLike, survey
 from nestvec.index.files import adopt, put_bytes, sync_folder, sync_tree
 from nestvec.index.manifest import Manifest, write_manifest
 from nestvec.index.plan import Plan
-from nestvec.index.store import ROWS_FOLDER, Arrays, write_rows
+from nestvec.index.store import ROWS_FOLDER
+from nestvec.index.store_changes import Arrays, write_rows
 from nestvec.progress import Progress
 
 FILES_FOLDER = "files"
