@@ -6,13 +6,13 @@ coordinates, variance order, PCA and SVD of the same all-MiniLM-L6-v2 vectors, a
 dimensions; and the nested code over some of them at 4 to 64 bytes. Trained with labels, with
 titles alone, and with neither: then also with a sentence of a text as a query for it. DATA has
 acl_abstracts, scifact, wikiqa and quora_dup in the BEIR layout (ACL Anthology, allenai/scifact,
-WikiQA, Quora duplicates). Of each method the learning rate
-is chosen, of three, by its own held-out score: test queries are asked once; where no labels are
+WikiQA, Quora duplicates). Of each method the learning rate is chosen, of three, by its own
+held-out score after a third of the passes: test queries are asked once; where no labels are
 trained on, those of train splits are asked as well. Nothing is trained on a
 document that a test query asks for, except with labels on scifact (and five queries of wikiqa),
 where both kinds are told apart. On acl_abstracts with labels also: three seeds of the headline
 rows, gradients, selections, memories of several sizes, and how few labels will do (see
-smec_analysis). By default 8,000 training pairs, training that sees 6,000 documents, and one seed;
+smec_analysis). By default 8,000 training pairs, training that sees 5,000 documents, and one seed;
 FULL=1 takes all pairs and documents and three seeds. What was measured is kept in --work, and a
 rerun adds what is missing.
 """
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--supervision", nargs="+", default=list(SUPERVISION))
     parser.add_argument("--pairs", type=int, default=8_000)
-    parser.add_argument("--documents", type=int, default=6_000, help="that training sees")
+    parser.add_argument("--documents", type=int, default=5_000, help="that training sees")
     parser.add_argument("--methods", nargs="+", default=None)
     parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="into behaviour")
     parser.add_argument("--codes", nargs="*", default=list(CODED), help="sets coded, too")

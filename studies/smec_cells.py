@@ -137,7 +137,9 @@ def arms_of(cell: Cell, options: Options) -> list[tuple[str, str, AdapterSetting
     plain = [(n, n, same) for n in METHODS if n not in left]
     smec = [(label, "smec", AdapterSettings(parts=parts)) for label, parts in ABLATION.items()]
     arms = [*plain, *smec, *((f"{n} from SVD", n, turned) for n in ("mrl", "smec"))]
-    arms = [arm for arm in arms if labelled or METHODS[arm[1]].labels != "needed"]
+    if cell[1] != "labels":  # what SMEC's parts add is asked with labels
+        arms = [*plain, smec[-1]]
     if not labelled:
+        arms = [arm for arm in arms if METHODS[arm[1]].labels != "needed"]
         arms += [(label, label.split(",")[0], same) for label in OF_SENTENCES]
     return [arm for arm in arms if only is None or arm[1] in only]

@@ -20,7 +20,7 @@ from nestvec.data.source import open_source
 from nestvec.learn.adapters.examples import Examples
 from nestvec.measure.metrics import Relevance
 
-MOST_SENTENCES = 8_000
+MOST_SENTENCES = 4_000
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def examples_of(
     if supervision == "sentences":
         source = open_source(folder, qrels="test")
         free_texts = ("" if asked[i] else row.text for i, row in enumerate(source.rows()))
-        texts, from_rows = drawn_sentences(free_texts, limits.pairs or MOST_SENTENCES, seed)
+        texts, from_rows = drawn_sentences(free_texts, MOST_SENTENCES, seed)
         if not texts:
             return None
         vectors = _encoded(texts, work / "sentences.npy")
