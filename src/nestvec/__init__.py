@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nestvec.index.collection import Collection, Hit
     from nestvec.index.plan import Plan
     from nestvec.jobs.adapt import AdaptResult, adapt, load_adapter
+    from nestvec.jobs.add import Added, add
     from nestvec.jobs.build import BuildResult, build
     from nestvec.jobs.choose import choose
     from nestvec.jobs.delete import Deleted, delete
@@ -47,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AdaptResult",
     "Adapter",
+    "Added",
     "Answer",
     "BuildResult",
     "Codec",
@@ -65,6 +67,7 @@ __all__ = [
     "UserError",
     "VectorAdapter",
     "adapt",
+    "add",
     "build",
     "choose",
     "delete",
@@ -85,6 +88,7 @@ __all__ = [
 _HOMES = {
     "AdaptResult": ("nestvec.jobs.adapt", "AdaptResult"),
     "Adapter": ("nestvec.adapters.adapter", "Adapter"),
+    "Added": ("nestvec.jobs.add", "Added"),
     "Answer": ("nestvec.jobs.search", "Answer"),
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
     "Codec": ("nestvec.codec.nested", "Codec"),
@@ -101,6 +105,7 @@ _HOMES = {
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "VectorAdapter": ("nestvec.learn.adapters.estimator", "VectorAdapter"),
     "adapt": ("nestvec.jobs.adapt", "adapt"),
+    "add": ("nestvec.jobs.add", "add"),
     "build": ("nestvec.jobs.build", "build"),
     "delete": ("nestvec.jobs.delete", "delete"),
     "embed": ("nestvec.jobs.embed", "embed"),

@@ -97,6 +97,18 @@ def check_vectors(vectors: NDArray[Any], name: str) -> None:
             )
 
 
+def check_range(vectors: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Raise UserError where a number of vectors (n, d) is too large for dtype. Reads by blocks."""
+    most = float(np.finfo(dtype).max)
+    for rows in row_blocks(vectors):
+        largest = float(np.abs(vectors[rows]).max())
+        if largest > most:
+            raise UserError(
+                f"vectors are stored as {dtype} here, up to {most:,.0f}; got {largest:,.0f}: scale "
+                "them as those that are there."
+            )
+
+
 def check_ids(ids: Sequence[str], name: str) -> None:
     """Raise UserError where an id comes twice; name: of the file, for the message."""
     if len(set(ids)) == len(ids):

@@ -157,3 +157,28 @@ def test_rows_are_deleted_and_filtered(folder, tmp_path):
     refused = CliRunner().invoke(main, ["delete", str(place), "4"])
     assert refused.exit_code == 2
     assert "'4' is not" in refused.stderr
+
+
+def test_rows_are_added_and_replaced(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    rng = np.random.default_rng(5)
+    fresh = rng.standard_normal((3, 16)).astype(np.float32)
+    np.savez(tmp_path / "more.npz", vectors=fresh, ids=np.array(["x", "y", "z"]))
+    found = as_json("add", place, tmp_path / "more.npz")
+    assert (found["added"], found["replaced"], found["rows"]) == (3, 0, 93)
+    np.save(tmp_path / "q.npy", fresh[1])
+    hits = as_json("search", place, "--vector", tmp_path / "q.npy", "--plan", "exact:1")["hits"]
+    assert [hit["id"] for hit in hits] == ["y"]
+    again = CliRunner().invoke(main, ["add", str(place), str(tmp_path / "more.npz")])
+    assert again.exit_code == 2
+    assert "'x' is in it (and 2 more)" in again.stderr
+    assert (
+        "added 3 rows, 3 of them replaced: 93 in all"
+        in run("add", place, tmp_path / "more.npz", "--replace").stdout
+    )
+    (tmp_path / "t.jsonl").write_text('{"id": "t", "text": "a text"}\n')
+    other = CliRunner().invoke(main, ["add", str(place), str(tmp_path / "t.jsonl")])
+    assert other.exit_code == 2
+    assert "was built from vectors, and" in other.stderr
+    assert not (tmp_path / "a.nv.work").exists()

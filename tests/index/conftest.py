@@ -45,6 +45,15 @@ class Material:
             facts={name: fact[order] for name, fact in self.facts.items()},
         )
 
+    def cut(self, part: slice) -> Material:
+        return replace(
+            self,
+            rows=self.rows[part],
+            vectors=self.vectors[part],
+            codes=self.codes[part],
+            facts={name: fact[part] for name, fact in self.facts.items()},
+        )
+
     def create(self, path: Path, plan: str = "4B:50,raw:10", **more: Any) -> None:
         manifest = Manifest(metric="", dim=0, rows=0, spec="", plan=plan, model="plain")
         arguments = {"vectors": self.vectors, "evidence": {"cells": [1]}} | more

@@ -289,3 +289,46 @@ def test_one_process_writes_at_a_time(path: Path) -> None:
         Collection.open(path).delete(["r1"])
     with pytest.raises(UserError, match="got none"):
         Collection.open(path).delete([])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_rows_that_are_added_are_found_as_if_they_had_been_there(
+    make: Callable[..., Any], tmp_path: Path, queries: Any, metric: str
+) -> None:
+    material = make(300, metric)
+    whole = material.collection(tmp_path / "whole.nv")
+    first = material.cut(slice(200)).collection(tmp_path / "part.nv")
+    grown = first.add(material.rows[200:], material.vectors[200:])
+    assert (grown.count, first.count) == (300, 200)
+    np.testing.assert_array_equal(grown.codes(), whole.codes())
+    np.testing.assert_array_equal(grown.vectors(), whole.vectors())
+    for plan in PLANS:
+        for one, other in zip(
+            grown.search(queries, plan), whole.search(queries, plan), strict=True
+        ):
+            assert [hit.id for hit in one.hits] == [hit.id for hit in other.hits]
+            assert [hit.score for hit in one.hits] == [hit.score for hit in other.hits]
+    replaced = grown.add(material.rows[:50], material.vectors[250:], replacing=True)
+    assert replaced.count == 300
+    best = replaced.search(material.vectors[260:261], "raw:2")[0].hits
+    assert {hit.id for hit in best} == {"r10", "r260"}
+    assert best[0].id == "r260"  # equal rows: the earlier one first
+
+
+def test_what_cannot_be_added(make: Callable[..., Any], tmp_path: Path) -> None:
+    material = make(300)
+    collection = material.cut(slice(200)).collection(tmp_path / "a.nv")
+    rows, vectors = material.rows[200:], material.vectors[200:]
+    broken = vectors.copy()
+    broken[3, 2] = np.nan
+    for some, of, says in [
+        (rows, vectors[1:], "100 rows and 99 vectors"),
+        ([], vectors[:0], "got none"),
+        (rows, vectors[:, :5], "16 coordinates; got 5"),
+        (rows, broken, "row 3 has NaN"),
+        ([*rows[:-1], rows[0]], vectors, "'r200' stands 2 times"),
+        (material.rows[199:299], vectors, "'r199' is in it"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            collection.add(some, of)
+    assert Collection.open(tmp_path / "a.nv").count == 200

@@ -11,7 +11,7 @@ import pytest
 from nestvec.errors import UserError
 from nestvec.index.columns import survey
 from nestvec.index.store import MANIFEST_KEY, RowStore
-from nestvec.index.store_changes import Arrays, delete_rows, write_rows
+from nestvec.index.store_changes import Arrays, delete_rows, put_rows, write_rows
 
 
 def arrays(n: int, vectors: bool = True) -> Arrays:
@@ -126,7 +126,7 @@ def test_deleted_rows_keep_their_positions(tmp_path: Path, row: Any) -> None:
 
 def test_what_cannot_be_deleted(tmp_path: Path, row: Any) -> None:
     written(tmp_path / "r", [row("a"), row("b")], arrays(2))
-    with pytest.raises(UserError, match=r"'x' is not \(nor are 1 others\)"):
+    with pytest.raises(UserError, match=r"'x' is not \(and 1 more\)"):
         delete_rows(tmp_path / "r", ["a", "y", "x"])
     with pytest.raises(UserError, match="at least one row; got all 2"):
         delete_rows(tmp_path / "r", ["a", "b"])
@@ -171,3 +171,64 @@ def test_half_a_character_is_told(tmp_path: Path, row: Any) -> None:
 def test_codes_without_vectors(tmp_path: Path, row: Any) -> None:
     store = written(tmp_path / "r", [row("a")], arrays(1, vectors=False))
     assert "vector" not in store.columns
+
+
+def part(some: Arrays, rows: slice) -> Arrays:
+    facts = {name: fact[rows] for name, fact in some.facts.items()}
+    vectors = None if some.vectors is None else some.vectors[rows]
+    return Arrays(some.codes[rows], facts, vectors, some.level_ends)
+
+
+def put(folder: Path, rows: list[Any], some: Arrays, replacing: bool = False) -> RowStore:
+    return put_rows(folder, rows, survey(rows), some, replacing=replacing)
+
+
+def test_rows_are_put_after_the_others_and_replaced(tmp_path: Path, row: Any) -> None:
+    folder, some = tmp_path / "r", arrays(8)
+    first = written(
+        folder, [row(name, columns={"year": 1}) for name in "abc"], part(some, slice(3))
+    )
+    more = put(folder, [row("d"), row("e", columns={"year": 2})], part(some, slice(3, 5)))
+    assert (more.live, more.version) == (5, first.version + 1)
+    seqs = [s for f in more.fragments for (s,) in more.read(f, ["seq"], 10)]
+    assert np.concatenate(seqs).tolist() == [0, 1, 2, 2 << 32, (2 << 32) + 1]
+    assert more.take([4, 3, 0], ["id", "year"]) == {"id": ["e", "d", "a"], "year": [2, None, 1]}
+    last = put(folder, [row("b", text="new"), row("f")], part(some, slice(5, 7)), replacing=True)
+    assert (last.live, last.count) == (6, 7)
+    there = [name for batch in last.batches(["id"]) for name in batch["id"]]
+    assert there == ["a", "c", "d", "e", "b", "f"]
+    assert last.take([5], ["text", "year"]) == {"text": ["new"], "year": [None]}
+    # an older version is as it was
+    assert [name for batch in more.batches(["id"]) for name in batch["id"]] == list("abcde")
+    whole = put(folder, [row(name) for name in "acdebf"], part(some, slice(6)), replacing=True)
+    assert (whole.live, len(whole.fragments)) == (6, 1)
+
+
+def test_a_seq_is_never_used_again(tmp_path: Path, row: Any) -> None:
+    folder, some = tmp_path / "r", arrays(4)
+    written(folder, [row("a"), row("b")], part(some, slice(2)))
+    seen = {0, 1}
+    for name in ("c", "d"):
+        store = put(folder, [row(name)], part(some, slice(2, 3)))
+        (seqs,) = next(iter(store.read(store.fragments[-1], ["seq"], 10)))
+        assert seqs[0] not in seen
+        assert seqs[0] > max(seen)
+        seen.add(int(seqs[0]))
+        delete_rows(folder, [name])
+
+
+def test_what_cannot_be_put(tmp_path: Path, row: Any) -> None:
+    folder, some = tmp_path / "r", arrays(4)
+    written(folder, [row("a", columns={"year": 1}), row("b")], part(some, slice(2)))
+    for rows, says in [
+        ([row("b"), row("c")], "'b' is in it: leave it out, or replace it"),
+        (
+            [row("c", columns={"month": 1}), row("d")],
+            r"those that are there \(year\); got 'month'",
+        ),
+        ([row("c", columns={"year": "old"}), row("d")], "'year' holds int; got text"),
+        ([row("c", text="\ud800"), row("d")], "valid Unicode"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            put(folder, rows, part(some, slice(2, 4)))
+        assert RowStore.open(folder).live == 2

@@ -22,6 +22,7 @@ from nestvec.errors import UserError
 COMMANDS = {
     "build": "Turn texts or vectors into a small, measured, searchable collection.",
     "search": "Answer a question, or one question a line, from a collection.",
+    "add": "Add rows to a collection.",
     "delete": "Leave rows out of a collection from now on.",
     "evaluate": "Measure every method at every byte count on your own data.",
     "choose": "Say the cheapest code and plan that keep what you wish.",

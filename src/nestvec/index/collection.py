@@ -24,10 +24,12 @@ from nestvec.index.reader import Reader
 from nestvec.index.search import Ranking, StageReport, run_plan
 from nestvec.index.store import ROWS_FOLDER, RowStore
 from nestvec.index.store_changes import Arrays, delete_rows, put_rows
-from nestvec.progress import Progress
-from nestvec.vectors import check_vectors
+from nestvec.progress import Progress, quiet
+from nestvec.vectors import check_range, check_vectors
 
 F32 = NDArray[np.float32]
+
+_CODED_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ class Collection:
 
     def add(
         self,
-        rows: Sequence[RowLike],
+        rows: Iterable[RowLike],
         vectors: NDArray[Any],
         *,
         replacing: bool = False,
@@ -286,18 +288,20 @@ class Collection:
     ) -> Collection:
         """A new version with these rows after the others, returned open.
 
-        vectors: (m, d) float, row i of rows[i], untouched: they go through the collection's adapter
-        and codec here. replacing: rows of the same ids are replaced (an upsert); otherwise they are
-        refused. The codec stays as it was fitted.
+        rows: iterated over more than once, so not a generator. vectors: (m, d) float, row i of the
+        i-th row, untouched: they go through the collection's adapter and codec here, by blocks.
+        replacing: rows of the same ids are replaced (an upsert); otherwise they are refused. The
+        codec stays as it was fitted.
         Raises UserError, and adds nothing, where vectors do not fit or are not finite, ids repeat
         or are there already, columns differ, the disk is full, or another process is writing.
         """
-        if len(rows) != len(vectors):
+        found = survey(rows)
+        if found.rows != len(vectors):
             raise UserError(
-                f"every row needs one vector; got {len(rows):,} rows and {len(vectors):,} vectors: "
-                "give as many of each, in the same order."
+                f"every row needs one vector; got {found.rows:,} rows and {len(vectors):,} "
+                "vectors: give as many of each, in the same order."
             )
-        if not len(rows):
+        if not found.rows:
             raise UserError("rows to add must be given; got none.")
         check_vectors(vectors, "the vectors to add")
         if vectors.shape[1] != self.dim:
@@ -305,17 +309,34 @@ class Collection:
                 f"vectors of this collection have {self.dim} coordinates; got {vectors.shape[1]}: "
                 "use the model it was built with."
             )
-        found = survey(rows)
-        mapped = vectors if self.adapter is None else self.adapter.transform(vectors)
-        codes = self.codec.encode(mapped, progress)
         stored = None
         if self.has_vectors:
-            stored = np.asarray(vectors, self._store.shape("vector")[1])
-        arrays = Arrays(codes, self.codec.facts(codes, mapped), stored, self.codec.level_ends)
+            stored = vectors
+            check_range(vectors, self._store.shape("vector")[1])
+        codes, facts = self._coded(vectors, progress or quiet())
+        arrays = Arrays(codes, facts, stored, self.codec.level_ends)
         store = put_rows(
             self.path / ROWS_FOLDER, rows, found, arrays, replacing=replacing, progress=progress
         )
         return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+
+    def _coded(
+        self, vectors: NDArray[Any], progress: Progress
+    ) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
+        """Codes (m, b) and facts of new vectors (m, d)."""
+        codes, facts = [], []
+        progress.start("encode", len(vectors))
+        for start in range(0, len(vectors), _CODED_ROWS):
+            some = vectors[start : start + _CODED_ROWS]
+            mapped = some if self.adapter is None else self.adapter.transform(some)
+            codes.append(self.codec.encode(mapped))
+            facts.append(self.codec.facts(codes[-1], mapped))
+            progress.advance(len(some))
+        progress.finish()
+        names = facts[0]
+        return np.concatenate(codes), {
+            name: np.concatenate([each[name] for each in facts]) for name in names
+        }
 
     def delete(self, ids: Iterable[str]) -> Collection:
         """A new version without the rows of these ids, returned open; older versions keep them.

@@ -199,7 +199,7 @@ def delete_rows(folder: Path, ids: Sequence[str]) -> RowStore:
 
 
 def _others(count: int) -> str:
-    return f" (and {count:,} others)" if count else ""
+    return f" (and {count:,} more)" if count else ""
 
 
 def _commit(folder: Path, operation: Any, version: int) -> None:
@@ -336,7 +336,8 @@ def _batch(
     for first, last in code_groups(arrays.level_ends):
         values.append(_lists(pa, np.asarray(arrays.codes[part, first:last])))
     if arrays.vectors is not None:
-        values.append(_lists(pa, np.asarray(arrays.vectors[part])))
+        number = schema.field("vector").type.value_type.to_pandas_dtype()
+        values.append(_lists(pa, np.asarray(arrays.vectors[part], number)))
     return pa.record_batch([v if isinstance(v, pa.Array) else pa.array(v) for v in values], schema)
 
 

@@ -1,0 +1,71 @@
+"""nestvec add: more rows for a collection."""
+
+from __future__ import annotations
+
+import click
+
+from nestvec.cli.bars import bars
+from nestvec.cli.options import json_option
+from nestvec.cli.output import print_json, say
+from nestvec.data.documents import SPLITS
+from nestvec.jobs.settings import EmbedSettings, ReadSettings, default
+
+
+@click.command("add", short_help="Add rows to a collection.")
+@click.argument("collection", metavar="DIR")
+@click.argument("src")
+@click.option("--replace", is_flag=True, help="Replace rows of the same ids.")
+@click.option("--text-column", metavar="NAME", help="The column of texts.  [text]")
+@click.option("--vector-column", metavar="NAME", help="The column of vectors.")
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default=default(ReadSettings, "split"),
+    show_default=True,
+    help="Cut long texts into rows.",
+)
+@click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
+@click.option("--api", metavar="URL", help="The server the collection was embedded by.")
+@click.option(
+    "--device",
+    metavar="NAME",
+    default=default(EmbedSettings, "device"),
+    show_default=True,
+    help="Where the model runs.",
+)
+@json_option
+def command(
+    collection: str,
+    src: str,
+    replace: bool,
+    text_column: str | None,
+    vector_column: str | None,
+    split: str,
+    trust_remote_code: bool,
+    api: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Add the rows of SRC to the collection DIR, in one commit.
+
+    Texts are encoded by the collection's own model. Searches that are running go on as before.
+    """
+    from nestvec.jobs.add import add
+
+    found = add(
+        collection,
+        src,
+        replace=replace,
+        text_column=text_column,
+        vector_column=vector_column,
+        split=split,
+        trust_remote_code=trust_remote_code,
+        api=api,
+        device=device,
+        progress=bars(),
+    )
+    if as_json:
+        print_json(found.to_json())
+        return
+    replaced = f", {found.replaced:,} of them replaced" if found.replaced else ""
+    say(f"added {found.added:,} rows{replaced}: {found.rows:,} in all, {found.seconds:.0f} s")
