@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.add import Added, add
     from nestvec.jobs.build import BuildResult, build
     from nestvec.jobs.choose import choose
+    from nestvec.jobs.compact import Compacted, compact
     from nestvec.jobs.delete import Deleted, delete
     from nestvec.jobs.embed import embed
     from nestvec.jobs.evaluate import evaluate
@@ -53,6 +54,7 @@ __all__ = [
     "BuildResult",
     "Codec",
     "Collection",
+    "Compacted",
     "Deleted",
     "Evaluation",
     "Evidence",
@@ -70,6 +72,7 @@ __all__ = [
     "add",
     "build",
     "choose",
+    "compact",
     "delete",
     "embed",
     "evaluate",
@@ -93,6 +96,7 @@ _HOMES = {
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
     "Codec": ("nestvec.codec.nested", "Codec"),
     "Collection": ("nestvec.index.collection", "Collection"),
+    "Compacted": ("nestvec.jobs.compact", "Compacted"),
     "Deleted": ("nestvec.jobs.delete", "Deleted"),
     "Evaluation": ("nestvec.jobs.evaluation", "Evaluation"),
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
@@ -107,6 +111,7 @@ _HOMES = {
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "add": ("nestvec.jobs.add", "add"),
     "build": ("nestvec.jobs.build", "build"),
+    "compact": ("nestvec.jobs.compact", "compact"),
     "delete": ("nestvec.jobs.delete", "delete"),
     "embed": ("nestvec.jobs.embed", "embed"),
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),

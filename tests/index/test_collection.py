@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +333,37 @@ def test_what_cannot_be_added(make: Callable[..., Any], tmp_path: Path) -> None:
         with pytest.raises(UserError, match=says):
             collection.add(some, of)
     assert Collection.open(tmp_path / "a.nv").count == 200
+
+
+def test_compaction_leaves_the_same_answers_and_fewer_files(
+    make: Callable[..., Any], tmp_path: Path, queries: Any
+) -> None:
+    material = make(300)
+    place = tmp_path / "a.nv"
+    collection = material.cut(slice(250)).collection(place)
+    collection.rank(queries, "4B:50,raw:10")
+    for start in range(250, 300, 10):
+        part = slice(start, start + 10)
+        collection = collection.add(material.rows[part], material.vectors[part])
+    collection = collection.delete(f"r{row}" for row in range(0, 300, 3))
+    before = [collection.search(queries, plan) for plan in PLANS]
+    younger, _ = collection.compact()
+    assert younger.count == 200
+    after = [younger.search(queries, plan) for plan in PLANS]
+    for one, other in zip(before, after, strict=True):
+        for old, new in zip(one, other, strict=True):
+            assert [(hit.id, hit.score) for hit in old.hits] == [
+                (hit.id, hit.score) for hit in new.hits
+            ]
+    # nothing is a week old, and who reads the version before goes on
+    assert [hit.id for hit in collection.search(queries, "raw:5")[0].hits] == [
+        hit.id for hit in before[3][0].hits[:5]
+    ]
+    rows = place / "rows.lance"
+    assert len(list((rows / "data").iterdir())) == 7
+    alone, freed = younger.compact(timedelta(0))
+    assert freed > 0
+    assert len(list((rows / "data").iterdir())) == 1
+    assert not list((rows / "_deletions").glob("*"))
+    assert alone.search(queries, "raw:5") is not None
+    assert Collection.open(place).codes().shape == (200, 12)

@@ -24,6 +24,7 @@ COMMANDS = {
     "search": "Answer a question, or one question a line, from a collection.",
     "add": "Add rows to a collection.",
     "delete": "Leave rows out of a collection from now on.",
+    "compact": "Free the disk of deleted rows and old versions.",
     "evaluate": "Measure every method at every byte count on your own data.",
     "choose": "Say the cheapest code and plan that keep what you wish.",
     "embed": "Turn texts into a file of vectors.",

@@ -108,6 +108,19 @@ class Cache:
         key = f"all-{len(fragments)}-{fragments[0].key}-{fragments[-1].key}"
         return self._array(key, name, (self._store.count, *inner), dtype, parts)
 
+    def clean(self) -> int:
+        """Remove the arrays of fragments that this version has not; returns their bytes.
+
+        Whoever has one of them open goes on reading it.
+        """
+        keys = [fragment.key for fragment in self._store.fragments]
+        removed = 0
+        for path in self._folder.glob("*.npy"):
+            if not any(key in path.name for key in keys):
+                removed += path.stat().st_size
+                _remove(path)
+        return removed
+
     def _read(
         self, fragment: Fragment, columns: tuple[str, ...], row_bytes: int
     ) -> Iterator[NDArray[Any]]:

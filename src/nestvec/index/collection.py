@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from nestvec.index.plan import Plan
 from nestvec.index.reader import Reader
 from nestvec.index.search import Ranking, StageReport, run_plan
 from nestvec.index.store import ROWS_FOLDER, RowStore
-from nestvec.index.store_changes import Arrays, delete_rows, put_rows
+from nestvec.index.store_changes import Arrays, compact_rows, delete_rows, put_rows
 from nestvec.progress import Progress, quiet
 from nestvec.vectors import check_range, check_vectors
 
 F32 = NDArray[np.float32]
 
+KEPT_VERSIONS = timedelta(days=7)
+"""How long compaction keeps older versions."""
 _CODED_ROWS = 1 << 14
 
 
@@ -349,6 +352,16 @@ class Collection:
             raise UserError("rows are deleted by their ids; got none: name at least one.")
         store = delete_rows(self.path / ROWS_FOLDER, wanted)
         return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+
+    def compact(self, keep: timedelta = KEPT_VERSIONS) -> tuple[Collection, int]:
+        """A new version without deleted rows and in few files, returned open, and bytes freed.
+
+        keep: versions older than this are removed, but for tagged ones. Rows get other positions.
+        Raises UserError where the disk is full or another process is writing.
+        """
+        store, freed = compact_rows(self.path / ROWS_FOLDER, keep)
+        freed += Cache(store, self.path / CACHE_FOLDER).clean()
+        return Collection(self.path, store, self.manifest, self.codec, self.adapter), freed
 
     def _kept(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values of all positions (count, ...) without those of deleted rows."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -196,6 +197,37 @@ def delete_rows(folder: Path, ids: Sequence[str]) -> RowStore:
             updated, emptied = _without(dataset, touched, there)
             _commit(folder, lance.LanceOperation.Delete(updated, emptied, "ids"), dataset.version)
     return RowStore.open(folder)
+
+
+def compact_rows(folder: Path, keep: timedelta) -> tuple[RowStore, int]:
+    """A new version without deleted rows and in few files, and the bytes of old files removed.
+
+    Rows keep their order and seq, and get other positions. Versions older than `keep` go, but for
+    tagged ones; so do files that a killed writer left, once they are a week old. Raises UserError
+    where the disk is full or another process is writing.
+    """
+    lance = lance_library()
+    from lance.optimize import Compaction
+
+    options = {
+        "target_rows_per_fragment": _FRAGMENT_ROWS,
+        "materialize_deletions": True,
+        "materialize_deletions_threshold": 0.0,
+    }
+    with one_writer(folder.parent), reading(folder):
+        dataset = lance.dataset(str(folder))
+        with _writing(folder):
+            tasks = Compaction.plan(dataset, options).tasks
+            rewritten = [task.execute(dataset) for task in tasks]
+            if rewritten:
+                sync_tree(folder)
+                Compaction.commit(dataset, rewritten)
+                sync_tree(folder)
+            cleaned = lance.dataset(str(folder)).cleanup_old_versions(
+                older_than=keep, error_if_tagged_old_versions=False
+            )
+            sync_tree(folder)
+    return RowStore.open(folder), int(cleaned.bytes_removed)
 
 
 def _others(count: int) -> str:
