@@ -106,6 +106,27 @@ def test_a_shortened_version_is_told(tmp_path: Path, row: Any, size: int) -> Non
         RowStore.open(tmp_path / "r")
 
 
+@pytest.mark.parametrize("damage", ["empty", "short", "zeros"])
+def test_a_torn_newest_version_is_set_aside(tmp_path: Path, row: Any, damage: str) -> None:
+    folder = tmp_path / "r"
+    written(folder, [row("a"), row("b")], arrays(2))
+    delete_rows(folder, ["a"])
+    newest = min((folder / "_versions").glob("*.manifest"))
+    size = newest.stat().st_size
+    newest.write_bytes(
+        {"empty": b"", "short": newest.read_bytes()[:-9], "zeros": bytes(size)}[damage]
+    )
+    store = RowStore.open(folder)
+    assert (store.version, store.live) == (1, 2)
+    assert store.notes == (
+        f"version 2 was not wholly written when the machine stopped, and is set aside as {newest}"
+        ".torn; version 1 is read.",
+    )
+    assert RowStore.open(folder).notes == ()
+    again = delete_rows(folder, ["b"])
+    assert (again.version, again.live) == (2, 1)
+
+
 def test_deleted_rows_keep_their_positions(tmp_path: Path, row: Any) -> None:
     names = ["a", "it's", "c", "d", "e"]
     store = written(tmp_path / "r", [row(name) for name in names], arrays(5), fragment_rows=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nestvec.cli.options import json_option
-from nestvec.cli.output import print_json, say
+from nestvec.cli.output import print_json, say, warn
 from nestvec.jobs.settings import EmbedSettings, default
 from nestvec.report.style import number
 
@@ -67,6 +67,7 @@ def command(
     opened = open_collection(
         collection, trust_remote_code=trust_remote_code, api=api, device=device
     )
+    warn(opened.collection.notes)
     opened.check(plan, k)
     if vector is not None:
         for answer in opened.search_file(vector, k=k, plan=plan, where=where):

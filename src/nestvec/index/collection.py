@@ -124,6 +124,11 @@ class Collection:
         return self._store.live
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should be told of this version: sentences."""
+        return self._store.notes
+
+    @property
     def dim(self) -> int:
         """The number of coordinates of a vector, before an adapter."""
         return self.codec.dim if self.adapter is None else self.adapter.dim

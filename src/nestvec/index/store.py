@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import MissingExtra, UserError
-from nestvec.index.files import one_writer, sync_tree
+from nestvec.index.files import one_writer, sync_folder, sync_tree
 
 ROWS_FOLDER = "rows.lance"
 MANIFEST_KEY = "nestvec:manifest"
 BATCH_ROWS = 4096
+_VERSIONS = "_versions"
+# what Lance raises for files that it cannot read
+_FAULTS = (OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,10 @@ class Fragment:
 
 
 class RowStore:
-    """One version of the stored rows, open for reading."""
+    """One version of the stored rows, open for reading; notes: what a reader should be told."""
 
-    def __init__(self, dataset: Any, folder: Path) -> None:
+    def __init__(self, dataset: Any, folder: Path, notes: tuple[str, ...] = ()) -> None:
+        self.notes = notes
         self._dataset = dataset
         self._folder = folder
         self.fragments = _fragments(dataset)
@@ -56,16 +60,25 @@ class RowStore:
 
     @classmethod
     def open(cls, folder: Path) -> RowStore:
-        """The newest version in the folder.
+        """The newest version in the folder that can be read.
 
+        Where the newest file of a version is torn, as a power cut may leave it, that file is
+        renamed to `<name>.torn`, the version before is opened, and notes say so.
         Raises UserError where Lance cannot read it or a data file has not its recorded size;
         MissingExtra without pylance.
         """
         lance = lance_library()
+        notes: tuple[str, ...] = ()
         with reading(folder):
-            dataset = lance.dataset(str(folder))
+            try:
+                dataset = _dataset(lance, folder)
+            except _FAULTS:
+                notes = _set_aside(lance, folder)
+                if not notes:
+                    raise
+                dataset = _dataset(lance, folder)
             _check_files(dataset, folder)
-        return cls(dataset, folder)
+        return cls(dataset, folder, notes)
 
     @property
     def manifest_name(self) -> str:
@@ -187,7 +200,7 @@ def reading(folder: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except _FAULTS as error:
         raise UserError(
             f"the rows of a collection must be readable, and {folder} is damaged "
             f"({first_line(error)}): restore it from a copy, or build the collection again."
@@ -197,6 +210,35 @@ def reading(folder: Path) -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in short."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _dataset(lance: ModuleType, folder: Path, version: int | None = None) -> Any:
+    """The newest version, or that one; raises one of _FAULTS where it cannot be read."""
+    dataset = lance.dataset(str(folder), version=version)
+    if dataset.version < 1:  # so Lance reads a file of zeros
+        raise ValueError("a version has a number from 1 up, and this one has none")
+    return dataset
+
+
+def _set_aside(lance: ModuleType, folder: Path) -> tuple[str, ...]:
+    """Rename the newest version's torn file where the version before can be read; says so."""
+    # named by 2^64 - 1 less the version's number, so the newest comes first
+    manifests = sorted((folder / _VERSIONS).glob("*.manifest"))
+    if len(manifests) < 2:
+        return ()
+    version = 2**64 - 1 - int(manifests[0].stem)
+    try:
+        _dataset(lance, folder, version - 1)
+    except _FAULTS:
+        return ()
+    torn = manifests[0].with_name(manifests[0].name + ".torn")
+    os.replace(manifests[0], torn)
+    (folder / _VERSIONS / "latest_version_hint.json").unlink(missing_ok=True)
+    sync_folder(folder / _VERSIONS)
+    return (
+        f"version {version} was not wholly written when the machine stopped, and is set aside as "
+        f"{torn}; version {version - 1} is read.",
+    )
 
 
 def _check_files(dataset: Any, folder: Path) -> None:
