@@ -3,8 +3,8 @@
 A process adds, replaces, deletes and compacts as it is told and reports each change once it is
 done; it is killed (SIGKILL) at a random moment, again and again. After each kill the collection
 must open, hold every change that was reported, hold the one that was under way whole or not at all,
-and no id twice; and the next process goes on with it. What was found wrong is counted: all of
-not_opened, commits_lost, duplicates and strange must be 0. unfinished counts changes that were
+and no id twice, have no file that differs from its hash, and the next process goes on with it. What
+was found wrong is counted: not_opened, commits_lost, duplicates, damaged and strange must be 0. unfinished counts changes that were
 there though nobody had been told yet.
 """
 
@@ -31,6 +31,7 @@ from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.index.creation import create
 from nestvec.index.manifest import Manifest
+from nestvec.jobs.verify import verify
 
 DIM = 16
 START_ROWS = 200
@@ -86,7 +87,16 @@ def killed(path: Path, kills: int, seed: int) -> dict[str, Any]:
     draw = random.Random(seed)
     state = _made(path)
     counts = dict.fromkeys(
-        ("reported", "unfinished", "not_opened", "commits_lost", "duplicates", "strange"), 0
+        (
+            "reported",
+            "unfinished",
+            "not_opened",
+            "commits_lost",
+            "duplicates",
+            "damaged",
+            "strange",
+        ),
+        0,
     )
     changes = dict.fromkeys(("add", "replace", "delete", "compact"), 0)
     begun = time.monotonic()
@@ -174,6 +184,7 @@ def _checked(path: Path, state: State, pending: State | None, counts: dict[str, 
         print(error, file=sys.stderr)
         counts["not_opened"] += 1
         return state
+    counts["damaged"] += not verify(path).whole
     counts["duplicates"] += len(found) - len(dict(found))
     counts["strange"] += best != found[0][0]
     there = dict(found)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.search import open_collection as open
     from nestvec.jobs.train import TrainResult, train
     from nestvec.jobs.truncate import truncate
+    from nestvec.jobs.verify import Verified, verify
     from nestvec.learn.adapters.estimator import VectorAdapter
     from nestvec.learn.classifier import NestedClassifier
     from nestvec.nesting import Nesting
@@ -68,6 +69,7 @@ __all__ = [
     "TrainResult",
     "UserError",
     "VectorAdapter",
+    "Verified",
     "adapt",
     "add",
     "build",
@@ -85,6 +87,7 @@ __all__ = [
     "save_vectors",
     "train",
     "truncate",
+    "verify",
 ]
 
 #: public name -> module and the name there
@@ -107,6 +110,7 @@ _HOMES = {
     "Opened": ("nestvec.jobs.search", "Opened"),
     "Plan": ("nestvec.index.plan", "Plan"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
+    "Verified": ("nestvec.jobs.verify", "Verified"),
     "VectorAdapter": ("nestvec.learn.adapters.estimator", "VectorAdapter"),
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "add": ("nestvec.jobs.add", "add"),
@@ -124,6 +128,7 @@ _HOMES = {
     "save_vectors": ("nestvec.vectors", "save_vectors"),
     "train": ("nestvec.jobs.train", "train"),
     "truncate": ("nestvec.jobs.truncate", "truncate"),
+    "verify": ("nestvec.jobs.verify", "verify"),
 }
 
 

@@ -11,6 +11,7 @@ from nestvec.bridge import faiss
 from nestvec.choose.axes import leading
 from nestvec.choose.baselines import FloatAxes
 from nestvec.cli.main import main
+from nestvec.index.checksums import recorded
 from nestvec.jobs import evaluate
 from nestvec.jobs.search import Opened
 
@@ -182,3 +183,27 @@ def test_rows_are_added_and_replaced(folder, tmp_path):
     assert other.exit_code == 2
     assert "was built from vectors, and" in other.stderr
     assert not (tmp_path / "a.nv.work").exists()
+
+
+def test_a_damaged_collection_is_told(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    assert run("verify", place).stdout == "every file is as it was written\n"
+    (data,) = (place / "rows.lance" / "data").iterdir()
+    known = recorded(place, [])[f"rows.lance/data/{data.name}"]
+    at = next(end for end, _, column in known if column == "vector") - 1
+    whole = data.read_bytes()
+    data.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    done = CliRunner().invoke(main, ["verify", str(place), "--json"])
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert not found["whole"]
+    (damage,) = found["damage"]
+    assert (damage["fragment"], damage["column"]) == (0, "vector")
+    assert damage["path"].endswith(data.name)
+    (next((place / "checks").iterdir())).unlink()
+    for path in (place / "checks").iterdir():
+        path.unlink()
+    older = CliRunner().invoke(main, ["verify", str(place)])
+    assert older.exit_code == 0
+    assert "files have no hash" in older.stderr

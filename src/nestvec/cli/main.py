@@ -33,6 +33,7 @@ COMMANDS = {
     "train": "Train an encoder whose prefixes and layers work.",
     "truncate": "Cut a model to fewer layers and dimensions.",
     "info": "Say what a collection holds.",
+    "verify": "Check that a collection's files are as they were written.",
     "report": "Write a collection's report as one HTML file.",
 }
 

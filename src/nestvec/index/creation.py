@@ -19,7 +19,8 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.columns import RowLike, survey
-from nestvec.index.files import adopt, put_bytes, sync_folder, sync_tree
+from nestvec.index.checksums import CHECKS_FOLDER
+from nestvec.index.files import LOCK_FILE, adopt, put_bytes, sync_folder, sync_tree
 from nestvec.index.manifest import Manifest, write_manifest
 from nestvec.index.plan import Plan
 from nestvec.index.store import ROWS_FOLDER
@@ -29,7 +30,7 @@ from nestvec.progress import Progress
 FILES_FOLDER = "files"
 CACHE_FOLDER = "cache"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_OURS = {ROWS_FOLDER, FILES_FOLDER, CACHE_FOLDER}
+_OURS = {ROWS_FOLDER, FILES_FOLDER, CACHE_FOLDER, CHECKS_FOLDER, LOCK_FILE}
 
 
 def create(

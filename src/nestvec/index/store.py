@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import MissingExtra, UserError
+from nestvec.index.checksums import record
 from nestvec.index.files import one_writer, sync_folder, sync_tree
 
 ROWS_FOLDER = "rows.lance"
@@ -167,6 +168,13 @@ class RowStore:
             ):
                 yield batch.to_pydict()
 
+    def fragment_of(self, data_file: str) -> int | None:
+        """The number of the fragment that a data file of this name belongs to."""
+        for fragment in self._dataset.get_fragments():
+            if any(file.path == data_file for file in fragment.data_files()):
+                return int(fragment.fragment_id)
+        return None
+
     def _own_columns(self) -> list[str]:
         """The columns that a filter may name."""
         hidden = ("seq", "vector", "norm_", "code_", "length")
@@ -174,10 +182,13 @@ class RowStore:
 
     def commit_manifest(self, name: str) -> RowStore:
         """A new version with the same rows and another manifest; returned open."""
-        with one_writer(self._folder.parent), reading(self._folder):
+        with (
+            one_writer(self._folder.parent),
+            reading(self._folder),
+            recording(self._folder),
+        ):
             # A handle of its own: Lance moves the one that commits to the new version.
             lance_library().dataset(str(self._folder)).update_schema_metadata({MANIFEST_KEY: name})
-            sync_tree(self._folder)
         return RowStore.open(self._folder)
 
 
@@ -205,6 +216,34 @@ def reading(folder: Path) -> Iterator[None]:
             f"the rows of a collection must be readable, and {folder} is damaged "
             f"({first_line(error)}): restore it from a copy, or build the collection again."
         ) from error
+
+
+@contextmanager
+def recording(folder: Path) -> Iterator[None]:
+    """Around a commit: what was written before it is synced and recorded, and what it writes."""
+    sync_tree(folder)
+    record(folder, layout)
+    yield
+    sync_tree(folder)
+    record(folder, layout)
+
+
+def layout(path: Path) -> list[tuple[int, str]]:
+    """Where parts of a data file end, in order, and the columns they belong to ("" for none)."""
+    lance_library()
+    from lance.file import LanceFileReader
+
+    found = LanceFileReader(str(path)).metadata()
+    buffers = [
+        (buffer.position, buffer.position + buffer.size, name)
+        for name, column in zip(found.schema.names, found.columns, strict=True)
+        for each in (column.column_buffers, *(page.buffers for page in column.pages))
+        for buffer in each
+    ]
+    ends: list[tuple[int, str]] = []
+    for start, end, name in sorted(buffers):
+        ends += [(start, ""), (end, name)]
+    return ends
 
 
 def first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import UserError
+from nestvec.index.checksums import merge
 from nestvec.index.columns import (
     Kind,
     RowLike,
@@ -29,7 +30,14 @@ from nestvec.index.columns import (
     joined_kind,
 )
 from nestvec.index.files import one_writer, sync_tree
-from nestvec.index.store import BATCH_ROWS, MANIFEST_KEY, RowStore, lance_library, reading
+from nestvec.index.store import (
+    BATCH_ROWS,
+    MANIFEST_KEY,
+    RowStore,
+    lance_library,
+    reading,
+    recording,
+)
 from nestvec.progress import Progress, quiet
 
 # Without it, concurrent upserts of the same new keys leave duplicates; it must be set at creation.
@@ -77,9 +85,9 @@ def write_rows(
         fragments = _fragments_of(
             folder, schema, rows, found, arrays, 0, fragment_rows, progress or quiet()
         )
-        sync_tree(folder)
-        lance.LanceDataset.commit(str(folder), lance.LanceOperation.Overwrite(schema, fragments))
-        sync_tree(folder)
+        operation = lance.LanceOperation.Overwrite(schema, fragments)
+        with recording(folder):
+            lance.LanceDataset.commit(str(folder), operation)
 
 
 def _fragments_of(
@@ -220,13 +228,13 @@ def compact_rows(folder: Path, keep: timedelta) -> tuple[RowStore, int]:
             tasks = Compaction.plan(dataset, options).tasks
             rewritten = [task.execute(dataset) for task in tasks]
             if rewritten:
-                sync_tree(folder)
-                Compaction.commit(dataset, rewritten)
-                sync_tree(folder)
+                with recording(folder):
+                    Compaction.commit(dataset, rewritten)
             cleaned = lance.dataset(str(folder)).cleanup_old_versions(
                 older_than=keep, error_if_tagged_old_versions=False
             )
             sync_tree(folder)
+            merge(folder)
     return RowStore.open(folder), int(cleaned.bytes_removed)
 
 
@@ -235,9 +243,8 @@ def _others(count: int) -> str:
 
 
 def _commit(folder: Path, operation: Any, version: int) -> None:
-    sync_tree(folder)
-    lance_library().LanceDataset.commit(str(folder), operation, read_version=version)
-    sync_tree(folder)
+    with recording(folder):
+        lance_library().LanceDataset.commit(str(folder), operation, read_version=version)
 
 
 def _touched(dataset: Any, ids: Sequence[str]) -> tuple[set[int], list[str]]:
