@@ -4,8 +4,8 @@ A process adds, replaces, deletes and compacts as it is told and reports each ch
 done; it is killed (SIGKILL) at a random moment, again and again. After each kill the collection
 must open, hold every change that was reported, hold the one that was under way whole or not at all,
 and no id twice, have no file that differs from its hash, and the next process goes on with it. What
-was found wrong is counted: not_opened, commits_lost, duplicates, damaged and strange must be 0. unfinished counts changes that were
-there though nobody had been told yet.
+was found wrong is counted: not_opened, commits_lost, duplicates, damaged and strange must be 0.
+unfinished counts changes that were there though nobody had been told yet.
 """
 
 from __future__ import annotations

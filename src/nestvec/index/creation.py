@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
-from nestvec.index.columns import RowLike, survey
 from nestvec.index.checksums import CHECKS_FOLDER
+from nestvec.index.columns import RowLike, survey
 from nestvec.index.files import LOCK_FILE, adopt, put_bytes, sync_folder, sync_tree
 from nestvec.index.manifest import Manifest, write_manifest
 from nestvec.index.plan import Plan
