@@ -169,7 +169,8 @@ def measured(name: str, supervision: str, seed: int, options: Options) -> dict[s
         return read(place)
     here = material(name, supervision, seed, options)
     assert here is not None
-    documents, task, examples, _ = here
+    documents, task, drawn, _ = here
+    examples = drawn.examples
     begun = time.perf_counter()
     cell = (name, supervision, seed)
     trained = train_arms(cell, tuple(arm[0] for arm in arms_of(cell, options)), options)
@@ -179,12 +180,10 @@ def measured(name: str, supervision: str, seed: int, options: Options) -> dict[s
         *baselines(),
         *(AdaptedFloat(label, adapter, WIDTHS) for label, adapter in adapters.items()),
     ]
-    seen = None
-    if examples.pairs is not None:
-        touched = np.isin(task.relevance.rows, examples.pairs[:, 1])
-        seen = np.zeros(len(task.ids), bool)
-        np.logical_or.at(seen, task.relevance.query_of, touched)
-    task = replace(task, seen=seen if seen is not None and seen.any() else None)
+    touched = np.isin(task.relevance.rows, drawn.trained)
+    seen = np.zeros(len(task.ids), bool)
+    np.logical_or.at(seen, task.relevance.query_of, touched)
+    task = replace(task, seen=seen if seen.any() else None)
     evidence = evaluate_grid(documents, task, methods, seed=seed)
     under_codes = UNDER_CODES[examples.labelled]
     record = {
@@ -229,7 +228,8 @@ def look_into(look: str, options: Options) -> dict[str, Any]:
     begun = time.perf_counter()
     here = material(name, supervision, seed, options)
     assert here is not None
-    documents, task, examples, _ = here
+    documents, task, drawn, _ = here
+    examples = drawn.examples
     assert examples.pairs is not None
     count = len(examples.pairs)
     cell = (name, supervision, seed)

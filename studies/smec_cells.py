@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from studies.smec_examples import asked_of, examples_of
+from studies.smec_examples import Drawn, asked_of, drawn_of
 from studies.smec_tuning import RATES, tuned
 
 from nestvec.adapters.adapter import Adapter
 from nestvec.choose.relevance import QueryTask
-from nestvec.learn.adapters.examples import Examples
 from nestvec.learn.adapters.methods import METHODS, AdapterSettings, Parts
 
 # SMEC's parts, added one at a time: the plain map, stage after stage, selection, memory.
@@ -66,19 +65,19 @@ def groups_of(labels: list[str]) -> list[tuple[str, ...]]:
 @lru_cache(maxsize=2)
 def material(
     name: str, supervision: str, seed: int, options: Options
-) -> tuple[NDArray[Any], QueryTask, Examples, Examples | None] | None:
+) -> tuple[NDArray[Any], QueryTask, Drawn, Drawn | None] | None:
     """Documents, queries to test by, what is trained on, and sentences where nothing is labelled.
 
     None where the set has no such supervision.
     """
     documents, task = asked_of(options, name, supervision)
-    examples = examples_of(options, name, documents, task, supervision, seed)
-    if examples is None:
+    drawn = drawn_of(options, name, documents, task, supervision, seed)
+    if drawn is None:
         return None
     told = None
-    if not examples.labelled:
-        told = examples_of(options, name, documents, task, "sentences", seed)
-    return documents, task, examples, told
+    if not drawn.examples.labelled:
+        told = drawn_of(options, name, documents, task, "sentences", seed)
+    return documents, task, drawn, told
 
 
 def train_arms(cell: Cell, labels: tuple[str, ...], options: Options) -> dict[str, Found]:
@@ -98,7 +97,7 @@ def train_arms(cell: Cell, labels: tuple[str, ...], options: Options) -> dict[st
         # Its first part is the linear map, and its second takes minutes.
         through = method == "coded" and "linear" in found
         rates = (found["linear"][1]["rate"],) if through else RATES
-        found[label] = tuned(method, settings, learned_from, seed, rates, own)
+        found[label] = tuned(method, settings, learned_from.examples, seed, rates, own)
         if fresh:
             print(name, supervision, label, found[label][1], flush=True)
     return found

@@ -23,6 +23,14 @@ from nestvec.measure.metrics import Relevance
 MOST_SENTENCES = 4_000
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What is trained on; trained: the rows of the set's documents that pairs name."""
+
+    examples: Examples
+    trained: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class _Limits:
     """Pairs and documents that training sees at most, None for all, and the seed of the draw."""
@@ -36,24 +44,28 @@ class _Limits:
         documents: NDArray[Any],
         queries: NDArray[Any],
         pairs: NDArray[np.int64],
-        asked: NDArray[np.bool_],
-    ) -> Examples:
+        asked: NDArray[np.bool_] | None = None,
+        grades: NDArray[np.float32] | None = None,
+    ) -> Drawn:
         """Labelled examples within the limits: the pairs' documents, and others beside them.
 
-        asked: (n,), which documents test queries ask for, none of which is scored unlabelled.
+        asked: (n,), which documents test queries ask for, none of which is then scored unlabelled.
         """
         rng = np.random.default_rng(self.seed)
         if self.pairs is not None and len(pairs) > self.pairs:
-            pairs = pairs[np.sort(rng.permutation(len(pairs))[: self.pairs])]
+            some = np.sort(rng.permutation(len(pairs))[: self.pairs])
+            pairs, grades = pairs[some], None if grades is None else grades[some]
         queries = np.asarray(queries, np.float32)
+        trained = np.unique(pairs[:, 1])
         if self.documents is None or len(documents) <= self.documents:
-            return Examples(documents, queries, pairs, rows=np.flatnonzero(~asked))
-        own = np.unique(pairs[:, 1])
-        others = rng.permutation(np.setdiff1d(np.arange(len(documents)), own))
-        rows = np.union1d(own, others[: max(0, self.documents - len(own))])
+            free = None if asked is None else np.flatnonzero(~asked)
+            return Drawn(Examples(documents, queries, pairs, grades, free), trained)
+        others = rng.permutation(np.setdiff1d(np.arange(len(documents)), trained))
+        rows = np.union1d(trained, others[: max(0, self.documents - len(trained))])
         placed = np.stack([pairs[:, 0], np.searchsorted(rows, pairs[:, 1])], axis=1)
         drawn = np.asarray(documents[rows], np.float32)
-        return Examples(drawn, queries, placed, rows=np.flatnonzero(~asked[rows]))
+        free = None if asked is None else np.flatnonzero(~asked[rows])
+        return Drawn(Examples(drawn, queries, placed, grades, free), trained)
 
 
 def asked_of(
@@ -89,12 +101,25 @@ def examples_of(
     seed: int,
 ) -> Examples | None:
     """What to train on; None where the set has no such supervision."""
+    found = drawn_of(options, name, documents, task, supervision, seed)
+    return None if found is None else found.examples
+
+
+def drawn_of(
+    options: argparse.Namespace,
+    name: str,
+    documents: NDArray[Any],
+    task: QueryTask,
+    supervision: str,
+    seed: int,
+) -> Drawn | None:
+    """As examples_of, with the documents that pairs name."""
     folder, work = options.data / name, options.work / name
     limits = _Limits(options.pairs, options.documents, seed)
     if supervision == "none":
         free = np.setdiff1d(np.arange(len(documents)), task.relevance.rows)
         free = np.sort(np.random.default_rng(seed).permutation(free)[: limits.documents])
-        return Examples(np.asarray(documents[free], np.float32))
+        return Drawn(Examples(np.asarray(documents[free], np.float32)), np.empty(0, np.int64))
     asked = np.zeros(len(documents), bool)
     asked[task.relevance.rows] = True
     if supervision == "sentences":
@@ -130,7 +155,7 @@ def examples_of(
         _, trained, _ = load_set(folder, "train", work)
         pairs_of = np.stack([trained.relevance.query_of, trained.relevance.rows], axis=1)
         grades = trained.relevance.gains.astype(np.float32)
-        return Examples(documents, trained.vectors, pairs_of, grades)
+        return limits.drawn(documents, trained.vectors, pairs_of, grades=grades)
     vectors = _encoded(texts, work / "train_titles.npy")
     own = np.stack([np.arange(len(rows)), rows], axis=1)
     return limits.drawn(documents, vectors, own, asked)
