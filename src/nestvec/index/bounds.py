@@ -54,6 +54,12 @@ def coded_blocks(rows: F32, axes: F32) -> list[U8]:
     return found
 
 
+def block_facts(block: U8) -> F32:
+    """The facts (m, 2) of a block: its steps, and the lengths of what comes after it."""
+    packed = np.ascontiguousarray(block[:, -FACT_BYTES:])
+    return packed.view(np.float16).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Bound:
     """Some products (m,), from the blocks read so far: at most dots + hidden + beyond.
@@ -82,7 +88,7 @@ def bound(block: U8, query: F32, rest: np.float32, before: Bound | None = None) 
     query's coordinates after the block.
     """
     words = block[:, :-FACT_BYTES].view(np.int8)
-    facts = np.ascontiguousarray(block[:, -FACT_BYTES:]).view(np.float16).astype(np.float32)
+    facts = block_facts(block)
     dots = (words.astype(np.float32) @ query) * facts[:, 0]
     hidden = (np.float32(0.5 * len(query) ** 0.5) * np.sqrt(query @ query)) * facts[:, 0]
     if before is not None:

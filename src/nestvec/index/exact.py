@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.index.bounds import FACT_BYTES, Bound, block_ends, bound
+from nestvec.index.bounds import FACT_BYTES, Bound, block_ends, block_facts, bound
 from nestvec.index.reader import BoundRun, Reader
 from nestvec.index.scan import Shortlist, finish_cosines, scan_vectors, vector_scores
 from nestvec.index.selection import best, ranked
@@ -62,28 +62,47 @@ def _plainly(queries: F32, reader: Reader, metric: str, keep: int) -> list[Certi
 
 def _certified(queries: F32, reader: Reader, metric: str, keep: int) -> list[Certified]:
     runs = list(reader.bound_runs())
+    facts = [block_facts(run.head) for run in runs]
     lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries))
     unit = (queries / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
     turned: list[F32] = [unit @ run.axes for run in runs]
     rests = [_rests(each) for each in turned]
     dots = np.empty((len(queries), reader.count), np.float32)
-    for run, mine in zip(runs, turned, strict=True):
-        _first_dots(run, mine, dots)
+    for run, mine, own in zip(runs, turned, facts, strict=True):
+        _first_dots(run, mine, own[:, 0], dots)
     return [
-        _one(queries[q], dots[q], [t[q] for t in turned], [r[q] for r in rests], runs, reader,
-             metric, keep)
+        _one(
+            queries[q],
+            dots[q],
+            [
+                _Asked(t[q], r[q], f, run)
+                for t, r, f, run in zip(turned, rests, facts, runs, strict=True)
+            ],
+            reader,
+            metric,
+            keep,
+        )
         for q in range(len(queries))
-    ]  # fmt: skip
+    ]
 
 
-def _first_dots(run: BoundRun, turned: F32, out: F32) -> None:
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A query and a fragment: the query turned (d,), the lengths of its rests, the first facts."""
+
+    turned: F32
+    rests: F32
+    facts: F32
+    run: BoundRun
+
+
+def _first_dots(run: BoundRun, turned: F32, steps: F32, out: F32) -> None:
     """Products of queries with the first block of a fragment's rows, into their columns of out."""
     width = run.head.shape[1] - FACT_BYTES
     rows = max(1, _RUN_COORDINATES // width)
     for low in range(0, len(run.head), rows):
         words = run.head[low : low + rows, :-FACT_BYTES].view(np.int8).astype(np.float32)
-        steps = _facts(run.head[low : low + rows])[:, 0]
-        found = (turned[:, :width] @ words.T) * steps
+        found = (turned[:, :width] @ words.T) * steps[low : low + rows]
         if run.alive is not None:
             found[:, ~run.alive[low : low + rows]] = -np.inf
         out[:, run.start + low : run.start + low + len(words)] = found
@@ -92,15 +111,14 @@ def _first_dots(run: BoundRun, turned: F32, out: F32) -> None:
 def _one(
     query: F32,
     dots: F32,
-    turned: list[F32],
-    rests: list[F32],
-    runs: list[BoundRun],
+    asked: list[_Asked],
     reader: Reader,
     metric: str,
     keep: int,
 ) -> Certified:
     """One query: dots (n,) of the first block are at hand."""
-    read = reader.count * (runs[0].head.shape[1] + (0 if metric == "cosine" else 4))
+    first = asked[0].run.head.shape[1]
+    read = reader.count * (first + (0 if metric == "cosine" else 4))
     near = best(dots, np.arange(len(dots)), max(4 * keep, _CANDIDATES))
     near = near[dots[near] > -np.inf]
     rows, scores = near, _scores(query, near, reader, metric)
@@ -108,10 +126,10 @@ def _one(
     if len(near) >= keep:
         floor = np.partition(scores, len(scores) - keep)[len(scores) - keep]
     left = []
-    for run, mine, rest in zip(runs, turned, rests, strict=True):
-        local, seen = _ruled_in(query, dots, mine, rest, run, metric, floor)
+    for each in asked:
+        local, seen = _ruled_in(query, dots, each, metric, floor)
         read += seen
-        left.append(run.start + local)
+        left.append(each.run.start + local)
     fresh = np.setdiff1d(np.concatenate(left), near)
     rows = np.concatenate([rows, fresh])
     scores = np.concatenate([scores, _scores(query, fresh, reader, metric)])
@@ -124,18 +142,12 @@ def _one(
 
 
 def _ruled_in(
-    query: F32,
-    dots: F32,
-    turned: F32,
-    rests: F32,
-    run: BoundRun,
-    metric: str,
-    floor: np.float32,
+    query: F32, dots: F32, asked: _Asked, metric: str, floor: np.float32
 ) -> tuple[I64, int]:
     """Rows of a fragment that no block rules out, and the bytes read after the first block."""
+    turned, rests, facts, run = asked.turned, asked.rests, asked.facts, asked.run
     ends = block_ends(len(turned))
     size = np.float32(np.sqrt(turned[: ends[0]] @ turned[: ends[0]]))
-    facts = _facts(run.head)
     hidden = facts[:, 0] * (size * np.float32(0.5 * ends[0] ** 0.5))
     first = Bound(dots[run.start : run.start + len(facts)], hidden, facts[:, 1] * rests[0])
     may_be = _may_be(query, first, run.lengths, metric, floor)
@@ -178,8 +190,3 @@ def _rests(turned: F32) -> F32:
     ends = block_ends(turned.shape[1])
     found = [np.sqrt(np.einsum("qd,qd->q", turned[:, end:], turned[:, end:])) for end in ends]
     return np.stack(found, axis=1).astype(np.float32)
-
-
-def _facts(block: NDArray[np.uint8]) -> F32:
-    """Steps and rests (m, 2) of a block."""
-    return np.ascontiguousarray(block[:, -FACT_BYTES:]).view(np.float16).astype(np.float32)
