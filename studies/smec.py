@@ -152,14 +152,17 @@ def everything(
     arms.sort(key=lambda each: "coded" not in each[1])
     for training in [pool.submit(train_arms, *each, options) for each in arms]:
         training.result()
+    # the headline has seeds and codes, so it is begun first
+    order = sorted(wanted, key=lambda cell: cell[:2] != HEADLINE)
+    cells = {cell: pool.submit(measured, *cell, options) for cell in order[:1]}
     looks = []
     if HEADLINE in [cell[:2] for cell in wanted]:
         looks = [pool.submit(look_into, look, options) for look in options.looks]
-    cells = [pool.submit(measured, *cell, options) for cell in wanted]
+    cells |= {cell: pool.submit(measured, *cell, options) for cell in order[1:]}
     behaviour: dict[str, Any] = {}
     for each in looks:
         behaviour |= each.result()
-    return [cell.result() for cell in cells], behaviour
+    return [cells[cell].result() for cell in wanted], behaviour
 
 
 def measured(name: str, supervision: str, seed: int, options: Options) -> dict[str, Any]:
