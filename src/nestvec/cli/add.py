@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from nestvec.cli.bars import bars
-from nestvec.cli.options import json_option
+from nestvec.cli.options import json_option, opening_options
 from nestvec.cli.output import print_json, say
 from nestvec.data.documents import SPLITS
-from nestvec.jobs.settings import EmbedSettings, ReadSettings, default
+from nestvec.jobs.settings import ReadSettings, default
 
 
 @click.command("add", short_help="Add rows to a collection.")
@@ -24,15 +24,7 @@ from nestvec.jobs.settings import EmbedSettings, ReadSettings, default
     show_default=True,
     help="Cut long texts into rows.",
 )
-@click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
-@click.option("--api", metavar="URL", help="The server the collection was embedded by.")
-@click.option(
-    "--device",
-    metavar="NAME",
-    default=default(EmbedSettings, "device"),
-    show_default=True,
-    help="Where the model runs.",
-)
+@opening_options
 @json_option
 def command(
     collection: str,

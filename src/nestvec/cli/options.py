@@ -60,6 +60,27 @@ def label_options(function: F) -> F:
     )(function)
 
 
+def opening_options(function: F) -> F:
+    """What a collection's own model needs in order to be loaded again."""
+    return _all(
+        click.option(
+            "--trust-remote-code", is_flag=True, help="Let the model's repository run its code."
+        ),
+        click.option(
+            "--api",
+            metavar="URL",
+            help="The server the collection was embedded by; texts go there.",
+        ),
+        click.option(
+            "--device",
+            metavar="NAME",
+            default=default(EmbedSettings, "device"),
+            show_default=True,
+            help="Where the model runs.",
+        ),
+    )(function)
+
+
 def model_options(function: F) -> F:
     """The options of EmbedSettings."""
     return _all(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nestvec.cli.options import json_option
+from nestvec.cli.options import json_option, opening_options
 from nestvec.cli.output import print_json, say, warn
-from nestvec.jobs.settings import EmbedSettings, default
 from nestvec.report.style import number
 
 if TYPE_CHECKING:
@@ -28,17 +27,7 @@ SHOWN = 200
 )
 @click.option("--where", metavar="SQL", help="Only rows that match, such as 'year >= 2020'.")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
-@click.option("--trust-remote-code", is_flag=True, help="Let the model's repository run its code.")
-@click.option(
-    "--api", metavar="URL", help="The server the collection was embedded by; questions go there."
-)
-@click.option(
-    "--device",
-    metavar="NAME",
-    default=default(EmbedSettings, "device"),
-    show_default=True,
-    help="Where the model runs.",
-)
+@opening_options
 @json_option
 def command(
     collection: str,

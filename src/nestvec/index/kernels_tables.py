@@ -59,14 +59,18 @@ class Asked(NamedTuple):
 
 
 @compiled(boundscheck=False)
-def _look_up(sums: F32, plane: U8, n: int, table: F32) -> None:
-    """Sums of n rows of a block: table[0, plane[0, i]] + table[1, plane[1, i]] + ..., in order."""
+def _look_up(sums: F32 | U64, plane: U8, n: int, table: F32 | U64) -> None:
+    """Sums of n rows of a block: table[0, plane[0, i]] + table[1, plane[1, i]] + ..., in order.
+
+    In words of four times 16 bits, four queries' sums at once, none of which exceeds its bits.
+    """
+    zero = table[0, 0] - table[0, 0]
     width = table.shape[0]
     done = 0
     while done < width:
         if width - done >= 8:
             for i in range(n):
-                total = sums[i] if done else np.float32(0.0)
+                total = sums[i] if done else zero
                 total += table[done, plane[done, i]]
                 total += table[done + 1, plane[done + 1, i]]
                 total += table[done + 2, plane[done + 2, i]]
@@ -79,7 +83,7 @@ def _look_up(sums: F32, plane: U8, n: int, table: F32) -> None:
             done += 8
         elif width - done >= 4:
             for i in range(n):
-                total = sums[i] if done else np.float32(0.0)
+                total = sums[i] if done else zero
                 total += table[done, plane[done, i]]
                 total += table[done + 1, plane[done + 1, i]]
                 total += table[done + 2, plane[done + 2, i]]
@@ -88,34 +92,8 @@ def _look_up(sums: F32, plane: U8, n: int, table: F32) -> None:
             done += 4
         else:
             for i in range(n):
-                total = sums[i] if done else np.float32(0.0)
+                total = sums[i] if done else zero
                 sums[i] = total + table[done, plane[done, i]]
-            done += 1
-
-
-@compiled(boundscheck=False)
-def _look_up_four(totals: U64, plane: U8, n: int, table: U64) -> None:
-    """_look_up for four queries at once: each has 16 bits of a word, and no sum exceeds them."""
-    width = table.shape[0]
-    done = 0
-    while done < width:
-        if width - done >= 8:
-            for i in range(n):
-                total = totals[i] if done else np.uint64(0)
-                total += table[done, plane[done, i]]
-                total += table[done + 1, plane[done + 1, i]]
-                total += table[done + 2, plane[done + 2, i]]
-                total += table[done + 3, plane[done + 3, i]]
-                total += table[done + 4, plane[done + 4, i]]
-                total += table[done + 5, plane[done + 5, i]]
-                total += table[done + 6, plane[done + 6, i]]
-                total += table[done + 7, plane[done + 7, i]]
-                totals[i] = total
-            done += 8
-        else:
-            for i in range(n):
-                total = totals[i] if done else np.uint64(0)
-                totals[i] = total + table[done, plane[done, i]]
             done += 1
 
 
@@ -158,7 +136,7 @@ def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> 
         for q in range(asked.tables.shape[0]):
             if by_fours:
                 if q % 4 == 0:
-                    _look_up_four(totals, plane, n, asked.fours[q // 4])
+                    _look_up(totals, plane, n, asked.fours[q // 4])
                 shift = np.uint64(16 * (q % 4))
                 step, offset = asked.bounds[q, 0], asked.bounds[q, 1]
                 for i in range(n):
