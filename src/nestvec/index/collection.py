@@ -16,6 +16,7 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
+from nestvec.index.checksums import CHECKS_FOLDER
 from nestvec.index.columns import RowLike, survey
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json, replaced_path
 from nestvec.index.files import sync_folder, tree_bytes, verified
@@ -24,7 +25,13 @@ from nestvec.index.plan import Plan
 from nestvec.index.reader import Reader
 from nestvec.index.search import Ranking, StageReport, run_plan
 from nestvec.index.store import ROWS_FOLDER, RowStore
-from nestvec.index.store_changes import Arrays, compact_rows, delete_rows, put_rows
+from nestvec.index.store_changes import (
+    Arrays,
+    check_rows,
+    compact_rows,
+    delete_rows,
+    put_rows,
+)
 from nestvec.progress import Progress, quiet
 from nestvec.vectors import check_range, check_vectors
 
@@ -59,7 +66,7 @@ class Sizes:
     """Bytes of a collection.
 
     code_bytes, fact_bytes, vector_bytes: stored per row. codec_bytes: arrays of codec and adapter.
-    rows_on_disk, files_on_disk, cache_on_disk: of the three folders; the cache may be deleted.
+    rows_on_disk, files_on_disk (hashes among them), cache_on_disk: the cache may be deleted.
     """
 
     code_bytes: int
@@ -328,6 +335,10 @@ class Collection:
         )
         return Collection(self.path, store, self.manifest, self.codec, self.adapter)
 
+    def check_add(self, rows: Iterable[RowLike], *, replacing: bool = False) -> None:
+        """Raise UserError where add would refuse rows for their ids or columns: before encoding."""
+        check_rows(self.path / ROWS_FOLDER, rows, survey(rows), replacing=replacing)
+
     def _coded(
         self, vectors: NDArray[Any], progress: Progress
     ) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
@@ -389,7 +400,8 @@ class Collection:
             codec_bytes=self.codec.size_bytes()
             + (0 if self.adapter is None else self.adapter.size_bytes()),
             rows_on_disk=tree_bytes(self.path / ROWS_FOLDER),
-            files_on_disk=tree_bytes(self.path / FILES_FOLDER),
+            files_on_disk=tree_bytes(self.path / FILES_FOLDER)
+            + tree_bytes(self.path / CHECKS_FOLDER),
             cache_on_disk=tree_bytes(self.path / CACHE_FOLDER),
         )
 

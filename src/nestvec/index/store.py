@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ ROWS_FOLDER = "rows.lance"
 MANIFEST_KEY = "nestvec:manifest"
 BATCH_ROWS = 4096
 _VERSIONS = "_versions"
+# where in its own source Lance noticed
+_SOURCE_LINE = re.compile(r",? ?/\S+\.rs:\d+:\d+")
 # what Lance raises for files that it cannot read
 _FAULTS = (OSError, ValueError, RuntimeError)
 
@@ -248,7 +251,9 @@ def layout(path: Path) -> list[tuple[int, str]]:
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in short."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    said = _SOURCE_LINE.sub("", said).removeprefix("Invalid user input: ")
+    return said.removeprefix("Schema error: ").rstrip(" .")[:200]
 
 
 def _dataset(lance: ModuleType, folder: Path, version: int | None = None) -> Any:

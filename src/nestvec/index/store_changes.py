@@ -154,17 +154,10 @@ def put_rows(
     another kind, a full disk, or while another process is writing.
     """
     lance = lance_library()
-    ids = [row.id for row in rows]
     with one_writer(folder.parent), reading(folder):
         dataset = lance.dataset(str(folder))
-        kinds = _kinds_there(dataset.schema, found.kinds)
+        kinds, touched, there = _checked(dataset, rows, found, replacing)
         first = (dataset.version + 1) << 32
-        touched, there = _touched(dataset, ids)
-        if there and not replacing:
-            raise UserError(
-                f"an id may stand in a collection once, and {there[0]!r} is in it"
-                f"{_others(len(there) - 1)}: leave it out, or replace it (upsert)."
-            )
         with _writing(folder):
             fresh = _fragments_of(
                 folder, dataset.schema, rows, Survey(found.rows, kinds), arrays, first,
@@ -178,6 +171,26 @@ def put_rows(
                 )
             _commit(folder, operation, dataset.version)
     return RowStore.open(folder)
+
+
+def check_rows(folder: Path, rows: Iterable[RowLike], found: Survey, *, replacing: bool) -> None:
+    """Raise UserError where put_rows would refuse these rows for their ids or columns."""
+    with reading(folder):
+        _checked(lance_library().dataset(str(folder)), rows, found, replacing)
+
+
+def _checked(
+    dataset: Any, rows: Iterable[RowLike], found: Survey, replacing: bool
+) -> tuple[dict[str, Kind], set[int], list[str]]:
+    """The kinds of columns, and fragments and ids of the rows that are there already."""
+    kinds = _kinds_there(dataset.schema, found.kinds)
+    touched, there = _touched(dataset, [row.id for row in rows])
+    if there and not replacing:
+        raise UserError(
+            f"an id may stand in a collection once, and {there[0]!r} is in it"
+            f"{_others(len(there) - 1)}: leave it out, or replace it (--replace)."
+        )
+    return kinds, touched, there
 
 
 def delete_rows(folder: Path, ids: Sequence[str]) -> RowStore:

@@ -78,10 +78,12 @@ def add(
     before = opened.collection
     _check_kind(before, source)
     source.survey()
+    rows = _Rows(source)
+    before.check_add(rows, replacing=replace)
     place = Path(path)
     texts = source.kind == "texts"
     vectors = _encoded(opened, source, place, listener) if texts else source.vectors
-    after = before.add(_Rows(source), vectors, replacing=replace, progress=listener)
+    after = before.add(rows, vectors, replacing=replace, progress=listener)
     del vectors
     shutil.rmtree(work_folder(place), ignore_errors=True)
     added = source.tally.rows
