@@ -1,11 +1,11 @@
 """What one scan of codes costs, beside FAISS: python benchmarks/scan.py [--rows N].
 
-signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat; one query, and 64.
-codebooks: 8 bytes of codebooks against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast
-scan (the same bytes) and RQ8x8 by look-up tables. read: how fast this machine reads memory, in
-the same run, by as many threads. Codes are drawn uniformly: a scan's time does not depend on what
-they say. Each part runs in a process of its own, in which both sides take turns; figures are
-medians of rounds.
+signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat. codebooks: 8 bytes
+of codebooks against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (the same bytes)
+and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads memory,
+in the same run, by as many threads. Codes are drawn uniformly: a scan's time does not depend on
+what they say. Each engine runs in a process of its own, since the threads of one spin while the
+other works; figures are medians of rounds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from nestvec.index.reader import PlaneRun
 DIM = 384
 KEEP = 1_000
 BATCH = 64
+ENGINES = {"signs": ("ours", "faiss"), "codebooks": ("ours", "PQ8x8", "RQ8x8", "PQ16x4")}
 
 
 def main() -> None:
@@ -58,24 +60,41 @@ def main() -> None:
     }
     for part in options.parts:
         for rows in options.rows if part == "signs" else options.rows[:1]:
-            command = [sys.executable, *sys.argv, "--one", f"{part}:{rows}"]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            results[f"{part}, {rows:,} rows"] = json.loads(done.stdout.splitlines()[-1])
+            times: dict[str, float] = {}
+            for engine in ENGINES[part]:
+                command = [sys.executable, *sys.argv, "--one", f"{part}_{engine}:{rows}"]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                times |= json.loads(done.stdout.splitlines()[-1])
+            results[f"{part}, {rows:,} rows"] = told(times, rows)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
 
 
-def in_turn(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each, taking turns after one call each that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for run in arms.values():
+def told(times: dict[str, float], rows: int) -> dict[str, Any]:
+    """Milliseconds a query, and in ratio to ours."""
+    found: dict[str, Any] = {"ms_a_query": times}
+    if "memory read" in times:
+        found["share_of_bandwidth"] = round(times["memory read"] / times["ours, one"], 3)
+        found["gigabytes_a_second"] = round(rows * 32 / times["memory read"] / 1e6, 1)
+    for name, ms in times.items():
+        engine, _, how = name.rpartition(", ")
+        if engine not in ("", "ours"):
+            found[f"{engine} by ours, {how}"] = round(ms / times[f"ours, {how}"], 2)
+    return found
+
+
+def timed(one: Callable[[], object], many: Callable[[], object], rounds: int) -> list[float]:
+    """Median milliseconds of one query, and a query of 64 together, after a call not counted."""
+    found = []
+    for run, count, share in ((one, rounds, 1), (many, max(1, rounds // 4), BATCH)):
         run()
-    for _ in range(rounds):
-        for name, run in arms.items():
+        times = []
+        for _ in range(count):
             begun = time.perf_counter()
             run()
-            times[name].append((time.perf_counter() - begun) * 1e3)
-    return {name: round(statistics.median(found), 3) for name, found in times.items()}
+            times.append((time.perf_counter() - begun) * 1e3)
+        found.append(round(statistics.median(times) / share, 3))
+    return found
 
 
 @njit(parallel=True)  # type: ignore[untyped-decorator]
@@ -88,99 +107,103 @@ def _read(words: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
         out[block] = own
 
 
-def measure_signs(rows: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds a query, sign against sign."""
-    import faiss
-
-    faiss.omp_set_num_threads(thread_count())
+def signs_and_queries(rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The same in every process."""
     rng = np.random.default_rng(0)
-    signs = rng.integers(0, 256, (rows, 32), np.uint8)
-    queries = rng.integers(0, 256, (BATCH, 32), np.uint8)
-    index = faiss.IndexBinaryFlat(256)
-    index.add(signs)
+    return rng.integers(0, 256, (rows, 32), np.uint8), rng.integers(0, 256, (BATCH, 32), np.uint8)
+
+
+def measure_signs_ours(rows: int, rounds: int) -> dict[str, float]:
+    """Sign against sign, and reading the same words."""
+    signs, queries = signs_and_queries(rows)
     words = fused.sign_words(signs)
     del signs
     seqs = np.arange(rows)
     flat = words.reshape(len(words), -1)
     seen = np.empty(len(words), np.uint64)
-    found = fused.scan_signs(words, queries[:1], seqs, KEEP)[0]
-    distances, _ = index.search(queries[:1], KEEP)
-    assert ((256 - found.scores) / 2).astype(int).tolist() == distances[0].tolist()
-    times = in_turn(
-        {
-            "ours, one": lambda: fused.scan_signs(words, queries[:1], seqs, KEEP),
-            "faiss, one": lambda: index.search(queries[:1], KEEP),
-            "memory read": lambda: _read(flat, seen),
-        },
+    one, many = timed(
+        lambda: fused.scan_signs(words, queries[:1], seqs, KEEP),
+        lambda: fused.scan_signs(words, queries, seqs, KEEP),
         rounds,
     )
-    batches = in_turn(
-        {
-            "ours, of 64": lambda: fused.scan_signs(words, queries, seqs, KEEP),
-            "faiss, of 64": lambda: index.search(queries, KEEP),
-        },
-        max(1, rounds // 4),
-    )
-    times |= {name: round(ms / BATCH, 3) for name, ms in batches.items()}
-    return {
-        "ms_a_query": times,
-        "share_of_bandwidth": round(times["memory read"] / times["ours, one"], 3),
-        "gigabytes_a_second": round(rows * 32 / times["memory read"] / 1e6, 1),
-        "faiss_by_ours, one": round(times["faiss, one"] / times["ours, one"], 2),
-        "faiss_by_ours, of 64": round(times["faiss, of 64"] / times["ours, of 64"], 2),
-    }
+    read, _ = timed(lambda: _read(flat, seen), lambda: None, rounds)
+    return {"ours, one": one, "ours, of 64": many, "memory read": read}
 
 
-def measure_codebooks(rows: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds a query over 8 bytes of codebooks."""
+def measure_signs_faiss(rows: int, rounds: int) -> dict[str, float]:
+    """IndexBinaryFlat; its distances are held against ours."""
     import faiss
 
     faiss.omp_set_num_threads(thread_count())
+    signs, queries = signs_and_queries(rows)
+    index = faiss.IndexBinaryFlat(256)
+    index.add(signs)
+    one, many = timed(
+        lambda: index.search(queries[:1], KEEP), lambda: index.search(queries, KEEP), rounds
+    )
+    found = fused.scan_signs(fused.sign_words(signs), queries[:1], np.arange(rows), KEEP)[0]
+    distances, _ = index.search(queries[:1], KEEP)
+    assert ((256 - found.scores) / 2).astype(int).tolist() == distances[0].tolist()
+    return {"IndexBinaryFlat, one": one, "IndexBinaryFlat, of 64": many}
+
+
+def sample_and_queries() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same in every process."""
     rng = np.random.default_rng(0)
     sample = rng.standard_normal((20_000, DIM)).astype(np.float32)
-    queries = rng.standard_normal((BATCH, DIM)).astype(np.float32)
+    return sample, rng.standard_normal((BATCH, DIM)).astype(np.float32)
+
+
+def measure_codebooks_ours(rows: int, rounds: int) -> dict[str, float]:
+    """8 bytes of codebooks."""
+    sample, queries = sample_and_queries()
     codec = Codec("8xcb", power=0.0, beam=1).fit(sample)
-    codes = rng.integers(0, 256, (rows, 8), np.uint8)
+    rng = np.random.default_rng(1)
     blocks = -(-rows // 1024)
-    planes = np.zeros((blocks * 1024, 8), np.uint8)
-    planes[:rows] = codes
-    planes = np.ascontiguousarray(planes.reshape(blocks, 1024, 8).transpose(0, 2, 1))
+    planes = rng.integers(0, 256, (blocks, 8, 1024), np.uint8)
     packed = rng.integers(100, 156, rows, np.uint8)
     run = PlaneRun(0, rows, planes, packed, None, None, np.arange(rows))
-    ip = faiss.METRIC_INNER_PRODUCT
-    indexes: dict[str, Any] = {
-        "PQ8x8": faiss.IndexPQ(DIM, 8, 8, ip),
-        "RQ8x8": faiss.IndexResidualQuantizer(DIM, 8, 8, ip),
-        "PQ16x4 fast scan": faiss.IndexPQFastScan(DIM, 16, 4, ip),
-    }
-    indexes["RQ8x8"].rq.search_type = faiss.AdditiveQuantizer.ST_LUT_nonorm
-    for name, index in indexes.items():
-        index.train(sample)
-        if name == "PQ16x4 fast scan":
-            for start in range(0, rows, len(sample)):
-                index.add(sample[: min(len(sample), rows - start)])
-        else:
-            faiss.copy_array_to_vector(codes.ravel(), index.codes)
-            index.ntotal = rows
     one, many = codec.prepare(queries[:1]), codec.prepare(queries)
-    arms: dict[str, Callable[[], object]] = {
-        "ours, one": lambda: fused.scan_planes(codec, one, [run], rows, 8, KEEP)
-    }
-    batched: dict[str, Callable[[], object]] = {
-        "ours, of 64": lambda: fused.scan_planes(codec, many, [run], rows, 8, KEEP)
-    }
-    for name, index in indexes.items():
-        arms[f"{name}, one"] = lambda index=index: index.search(queries[:1], KEEP)  # type: ignore[misc]
-        batched[f"{name}, of 64"] = lambda index=index: index.search(queries, KEEP)  # type: ignore[misc]
-    times = in_turn(arms, rounds)
-    batches = in_turn(batched, max(1, rounds // 4))
-    times |= {name: round(ms / BATCH, 3) for name, ms in batches.items()}
-    ratios = {
-        f"{name} by ours, {how}": round(times[f"{name}, {how}"] / times[f"ours, {how}"], 2)
-        for name in indexes
-        for how in ("one", "of 64")
-    }
-    return {"ms_a_query": times, **ratios}
+    found = timed(
+        lambda: fused.scan_planes(codec, one, [run], rows, 8, KEEP),
+        lambda: fused.scan_planes(codec, many, [run], rows, 8, KEEP),
+        rounds,
+    )
+    return {"ours, one": found[0], "ours, of 64": found[1]}
+
+
+def _faiss_codebooks(name: str, rows: int, rounds: int) -> dict[str, float]:
+    import faiss
+
+    faiss.omp_set_num_threads(thread_count())
+    sample, queries = sample_and_queries()
+    product = faiss.METRIC_INNER_PRODUCT
+    index: Any
+    if name == "PQ8x8":
+        index = faiss.IndexPQ(DIM, 8, 8, product)
+    elif name == "RQ8x8":
+        index = faiss.IndexResidualQuantizer(DIM, 8, 8, product)
+        index.rq.search_type = faiss.AdditiveQuantizer.ST_LUT_nonorm
+    else:
+        index = faiss.IndexPQFastScan(DIM, 16, 4, product)
+    index.train(sample)
+    if name == "PQ16x4":
+        for start in range(0, rows, len(sample)):
+            index.add(sample[: min(len(sample), rows - start)])
+    else:
+        codes = np.random.default_rng(1).integers(0, 256, rows * 8, np.uint8)
+        faiss.copy_array_to_vector(codes, index.codes)
+        index.ntotal = rows
+    one, many = timed(
+        lambda: index.search(queries[:1], KEEP), lambda: index.search(queries, KEEP), rounds
+    )
+    return {f"{name}, one": one, f"{name}, of 64": many}
+
+
+# the engines that --one names
+measure_codebooks_PQ8x8 = partial(_faiss_codebooks, "PQ8x8")  # noqa: N816
+measure_codebooks_RQ8x8 = partial(_faiss_codebooks, "RQ8x8")  # noqa: N816
+measure_codebooks_PQ16x4 = partial(_faiss_codebooks, "PQ16x4")  # noqa: N816
 
 
 if __name__ == "__main__":
