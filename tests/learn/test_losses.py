@@ -276,7 +276,8 @@ def test_a_teacher_gets_no_gradient_and_agreement_costs_nothing():
 
 
 def test_the_principal_target_does_not_change_sign_with_the_order_of_rows():
-    rows = pair()[0].detach()
+    # coordinates of unlike sizes: singular values that nearly meet would make vectors of rounding
+    rows = pair()[0].detach() * torch.linspace(3, 0.5, 24)
     target = principal_target(rows, 4)
     turned = principal_target(rows.flip(0), 4).flip(0)
     torch.testing.assert_close(target, turned, atol=1e-4, rtol=1e-3)
