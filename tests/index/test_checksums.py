@@ -79,3 +79,16 @@ def test_the_column_of_a_flipped_bit_is_named(changed: Path) -> None:
             assert f"within bytes {start:,} to {end:,}" in fault.what
         start = end
     assert {"id", "vector", "code_0_8"} <= seen
+
+
+def test_what_a_killed_writer_left_stands_in_nobodys_way(
+    make: Callable[..., Any], changed: Path
+) -> None:
+    data = changed / "rows.lance" / "data"
+    whole = next(data.iterdir()).read_bytes()
+    for name, content in (("empty", b""), ("short", whole[:-7]), ("tiny", b"x")):
+        (data / f"{name}.lance").write_bytes(content)
+    (changed / "checks" / "new-1.json").write_bytes(b"{")
+    grown = Collection.open(changed).add(make(300).rows[3:4], make(300).vectors[3:4])
+    assert grown.count == 299
+    assert faults_of(changed) == []

@@ -20,5 +20,5 @@ def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
     )
     found = json.loads(out.read_text())
     assert found["reported"] > 0
-    for wrong in ("not_opened", "commits_lost", "duplicates", "damaged", "strange"):
+    for wrong in ("crashed", "not_opened", "commits_lost", "duplicates", "damaged", "strange"):
         assert found[wrong] == 0, found

@@ -26,6 +26,7 @@ ROWS_FOLDER = "rows.lance"
 MANIFEST_KEY = "nestvec:manifest"
 BATCH_ROWS = 4096
 _VERSIONS = "_versions"
+_MAGIC = b"LANC"
 # where in its own source Lance noticed
 _SOURCE_LINE = re.compile(r",? ?/\S+\.rs:\d+:\d+")
 # what Lance raises for files that it cannot read
@@ -232,7 +233,14 @@ def recording(folder: Path) -> Iterator[None]:
 
 
 def layout(path: Path) -> list[tuple[int, str]]:
-    """Where parts of a data file end, in order, and the columns they belong to ("" for none)."""
+    """Where parts of a data file end, in order, and the columns they belong to ("" for none).
+
+    A file that a killed writer left unfinished has no such parts.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(len(_MAGIC), path.stat().st_size), os.SEEK_END)
+        if file.read() != _MAGIC:  # Lance panics over such a file
+            return []
     lance_library()
     from lance.file import LanceFileReader
 
