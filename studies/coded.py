@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from studies.bytes import load_set
 from studies.coded_report import as_markdown, picture
-from studies.smec_examples import examples_of
+from studies.smec_examples import drawn_of
 from studies.trained import command_of, machine, parser_of
 
 from nestvec.adapters.adapter import Adapter
@@ -122,8 +122,9 @@ def main() -> None:
         options.seeds = [0, 1, 2]
     work = options.work / SET
     documents, task, _ = load_set(options.data / SET, options.split, work)
-    examples = examples_of(options, SET, documents, task, "labels", options.seed)
-    assert examples is not None
+    drawn = drawn_of(options, SET, documents, task, "labels", options.seed)
+    assert drawn is not None
+    examples = drawn.examples
     assert examples.pairs is not None
     adapters = {name: trained(name, examples, options) for name in ADAPTERS}
     floats = evaluate_grid(

@@ -92,19 +92,6 @@ def asked_of(
     return documents, QueryTask(vectors, relevance, task.measure, task.kind, ids)
 
 
-def examples_of(
-    options: argparse.Namespace,
-    name: str,
-    documents: NDArray[Any],
-    task: QueryTask,
-    supervision: str,
-    seed: int,
-) -> Examples | None:
-    """What to train on; None where the set has no such supervision."""
-    found = drawn_of(options, name, documents, task, supervision, seed)
-    return None if found is None else found.examples
-
-
 def drawn_of(
     options: argparse.Namespace,
     name: str,
@@ -113,7 +100,7 @@ def drawn_of(
     supervision: str,
     seed: int,
 ) -> Drawn | None:
-    """As examples_of, with the documents that pairs name."""
+    """What to train on; None where the set has no such supervision."""
     folder, work = options.data / name, options.work / name
     limits = _Limits(options.pairs, options.documents, seed)
     if supervision == "none":

@@ -175,12 +175,13 @@ def test_an_unknown_format_version(collection, tmp_path):
 
     from nestvec.index.collection import Collection
     from nestvec.index.files import put_bytes
+    from nestvec.index.store_changes import commit_manifest
 
     copy = tmp_path / "copy.nv"
     shutil.copytree(collection, copy)
     opened = Collection.open(copy)
     later = opened.manifest.to_json().replace('"format_version": 1', '"format_version": 99')
-    opened._store.commit_manifest(put_bytes(later.encode(), copy / "files", ".json"))
+    commit_manifest(copy / "rows.lance", put_bytes(later.encode(), copy / "files", ".json"))
     sentence = refused("info", copy)
     assert "format version" in sentence
     assert "99" in sentence

@@ -17,6 +17,7 @@ from nestvec.index.collection import Collection
 from nestvec.index.files import one_writer, tree_bytes
 from nestvec.index.manifest import write_manifest
 from nestvec.index.plan import Plan
+from nestvec.index.store_changes import commit_manifest
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ def test_what_this_version_cannot_read_is_told(
     collection = Collection.open(path)
     changed = dict(vars(collection.manifest)) | {field: value}
     name = write_manifest(type(collection.manifest)(**changed), path / "files")
-    collection._store.commit_manifest(name)
+    commit_manifest(path / "rows.lance", name)
     with pytest.raises(UserError, match=says):
         Collection.open(path)
 

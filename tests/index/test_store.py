@@ -11,7 +11,7 @@ import pytest
 from nestvec.errors import UserError
 from nestvec.index.columns import survey
 from nestvec.index.store import MANIFEST_KEY, RowStore
-from nestvec.index.store_changes import Arrays, delete_rows, put_rows, write_rows
+from nestvec.index.store_changes import Arrays, commit_manifest, delete_rows, put_rows, write_rows
 
 
 def arrays(n: int, vectors: bool = True) -> Arrays:
@@ -79,7 +79,7 @@ def test_arrays_come_back_by_fragment(tmp_path: Path, row: Any, fragment_rows: i
 
 def test_another_manifest_is_another_version(tmp_path: Path, row: Any) -> None:
     store = written(tmp_path / "r", [row("a")], arrays(1))
-    later = store.commit_manifest("n.json")
+    later = commit_manifest(tmp_path / "r", "n.json")
     assert (later.manifest_name, later.count) == ("n.json", 1)
     assert later.version > store.version
     assert store.manifest_name == "m.json"

@@ -60,24 +60,28 @@ def label_options(function: F) -> F:
     )(function)
 
 
+_TRUST = click.option(
+    "--trust-remote-code", is_flag=True, help="Let the model's repository run its code."
+)
+_DEVICE = click.option(
+    "--device",
+    metavar="NAME",
+    default=default(EmbedSettings, "device"),
+    show_default=True,
+    help="Where the model runs.",
+)
+
+
 def opening_options(function: F) -> F:
     """What a collection's own model needs in order to be loaded again."""
     return _all(
-        click.option(
-            "--trust-remote-code", is_flag=True, help="Let the model's repository run its code."
-        ),
+        _TRUST,
         click.option(
             "--api",
             metavar="URL",
             help="The server the collection was embedded by; texts go there.",
         ),
-        click.option(
-            "--device",
-            metavar="NAME",
-            default=default(EmbedSettings, "device"),
-            show_default=True,
-            help="Where the model runs.",
-        ),
+        _DEVICE,
     )(function)
 
 
@@ -93,9 +97,7 @@ def model_options(function: F) -> F:
         ),
         click.option("--query-prompt", metavar="TEXT", help="Goes before each query."),
         click.option("--doc-prompt", metavar="TEXT", help="Goes before each document."),
-        click.option(
-            "--trust-remote-code", is_flag=True, help="Let the model's repository run its code."
-        ),
+        _TRUST,
         click.option("--api", metavar="URL", help="An OpenAI-compatible server to embed with."),
         click.option(
             "--dimensions", type=int, metavar="N", help="How many to ask the API or model for."
@@ -105,13 +107,7 @@ def model_options(function: F) -> F:
             is_flag=True,
             help="Fewer than the model was trained for, too.",
         ),
-        click.option(
-            "--device",
-            metavar="NAME",
-            default=default(EmbedSettings, "device"),
-            show_default=True,
-            help="Where the model runs.",
-        ),
+        _DEVICE,
     )(function)
 
 

@@ -28,6 +28,7 @@ from nestvec.index.store import ROWS_FOLDER, RowStore
 from nestvec.index.store_changes import (
     Arrays,
     check_rows,
+    commit_manifest,
     compact_rows,
     delete_rows,
     put_rows,
@@ -290,7 +291,7 @@ class Collection:
         )
         name = write_manifest(manifest, files)
         sync_folder(self.path)
-        store = self._store.commit_manifest(name)
+        store = commit_manifest(self.path / ROWS_FOLDER, name)
         return Collection(self.path, store, manifest, self.codec, self.adapter)
 
     def add(

@@ -19,14 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import MissingExtra, UserError
-from nestvec.index.checksums import record
-from nestvec.index.files import one_writer, sync_folder, sync_tree
+from nestvec.index.files import sync_folder
 
 ROWS_FOLDER = "rows.lance"
 MANIFEST_KEY = "nestvec:manifest"
 BATCH_ROWS = 4096
 _VERSIONS = "_versions"
-_MAGIC = b"LANC"
 # where in its own source Lance noticed
 _SOURCE_LINE = re.compile(r",? ?/\S+\.rs:\d+:\d+")
 # what Lance raises for files that it cannot read
@@ -181,19 +179,9 @@ class RowStore:
 
     def _own_columns(self) -> list[str]:
         """The columns that a filter may name."""
-        hidden = ("seq", "vector", "norm_", "code_", "length")
-        return [name for name in self.columns if not name.startswith(hidden)]
-
-    def commit_manifest(self, name: str) -> RowStore:
-        """A new version with the same rows and another manifest; returned open."""
-        with (
-            one_writer(self._folder.parent),
-            reading(self._folder),
-            recording(self._folder),
-        ):
-            # A handle of its own: Lance moves the one that commits to the new version.
-            lance_library().dataset(str(self._folder)).update_schema_metadata({MANIFEST_KEY: name})
-        return RowStore.open(self._folder)
+        ours = {"seq", "vector", "length"}
+        shown = (name for name in self.columns if not name.startswith(("norm_", "code_")))
+        return [name for name in shown if name not in ours]
 
 
 def lance_library() -> ModuleType:
@@ -220,41 +208,6 @@ def reading(folder: Path) -> Iterator[None]:
             f"the rows of a collection must be readable, and {folder} is damaged "
             f"({first_line(error)}): restore it from a copy, or build the collection again."
         ) from error
-
-
-@contextmanager
-def recording(folder: Path) -> Iterator[None]:
-    """Around a commit: what was written before it is synced and recorded, and what it writes."""
-    sync_tree(folder)
-    record(folder, layout)
-    yield
-    sync_tree(folder)
-    record(folder, layout)
-
-
-def layout(path: Path) -> list[tuple[int, str]]:
-    """Where parts of a data file end, in order, and the columns they belong to ("" for none).
-
-    A file that a killed writer left unfinished has no such parts.
-    """
-    with path.open("rb") as file:
-        file.seek(-min(len(_MAGIC), path.stat().st_size), os.SEEK_END)
-        if file.read() != _MAGIC:  # Lance panics over such a file
-            return []
-    lance_library()
-    from lance.file import LanceFileReader
-
-    found = LanceFileReader(str(path)).metadata()
-    buffers = [
-        (buffer.position, buffer.position + buffer.size, name)
-        for name, column in zip(found.schema.names, found.columns, strict=True)
-        for each in (column.column_buffers, *(page.buffers for page in column.pages))
-        for buffer in each
-    ]
-    ends: list[tuple[int, str]] = []
-    for start, end, name in sorted(buffers):
-        ends += [(start, ""), (end, name)]
-    return ends
 
 
 def first_line(error: BaseException) -> str:

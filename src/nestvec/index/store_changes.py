@@ -36,8 +36,8 @@ from nestvec.index.store import (
     RowStore,
     lance_library,
     reading,
-    recording,
 )
+from nestvec.index.store_records import recording
 from nestvec.progress import Progress, quiet
 
 # Without it, concurrent upserts of the same new keys leave duplicates; it must be set at creation.
@@ -133,6 +133,13 @@ def _fragments_of(
         raise
     finally:
         progress.finish()
+
+
+def commit_manifest(folder: Path, name: str) -> RowStore:
+    """A new version with the same rows and another manifest; returned open."""
+    with one_writer(folder.parent), reading(folder), recording(folder):
+        lance_library().dataset(str(folder)).update_schema_metadata({MANIFEST_KEY: name})
+    return RowStore.open(folder)
 
 
 def put_rows(
