@@ -9,12 +9,15 @@ TORCH_INDEX ?=
 DATA ?=
 NAME ?=
 ARGS ?=
+# Tests run in as many processes as there are cores, four at most, each with one thread of torch's.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+PYTEST := OMP_NUM_THREADS=1 $(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 SCRIPTS := $(wildcard benchmarks/*.py studies/*.py)
 
 .PHONY: help demo test test-slow check format bench study venv clean
@@ -40,10 +43,10 @@ demo: $(READY)
 	$(BIN)/nestvec search demo.nv "decode a base64 string" -k 3
 
 test: $(READY)
-	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-slow: $(READY)
-	$(OFFLINE) $(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

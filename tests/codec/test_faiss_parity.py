@@ -32,7 +32,7 @@ def squared_error(ladder, rows, codes, cut):
     return float(((rows - out) ** 2).sum(axis=1).mean())
 
 
-@pytest.mark.parametrize("beam", [1, 5])
+@pytest.mark.parametrize("beam", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_same_codebooks_give_the_same_codes(beam):
     rows = clustered(3000, 24, 0)
     peer, books = trained_peer(rows, 6, beam)

@@ -67,6 +67,12 @@ def test_two_processes_are_one_with_twice_the_batch(
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["steps"] == 3
-    single = load_file(tmp_path / "one" / "model.safetensors")
-    for name, value in load_file(tmp_path / "two" / "model.safetensors").items():
-        torch.testing.assert_close(value, single[name], msg=name, rtol=1e-3, atol=2e-5)
+    start, single, pair = (
+        load_file(folder / "model.safetensors")
+        for folder in (small_model, tmp_path / "one", tmp_path / "two")
+    )
+    # Adam divides a gradient by its own size, so where it is hardly above zero, rounding alone
+    # moves a weight: what counts is how far apart the two end, for how far they went.
+    for name, value in pair.items():
+        moved = torch.linalg.norm(single[name] - start[name])
+        assert torch.linalg.norm(value - single[name]) <= 0.1 * moved + 1e-6, name
