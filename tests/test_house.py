@@ -29,7 +29,12 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "threadpoolctl": ("codec/kmeans.py",),
     "numba": ("codec/kernels.py", "index/kernels*.py"),
     "llvmlite": ("codec/kernels.py", "index/kernels*.py"),
-    "lance": ("index/store.py", "index/store_changes.py", "index/store_records.py"),
+    "lance": (
+        "index/store.py",
+        "index/store_changes.py",
+        "index/store_records.py",
+        "index/store_versions.py",
+    ),
     "pyarrow": ("tables.py", "index/store_changes.py"),
     "faiss": ("bridge/faiss_library.py",),
     "safetensors": (

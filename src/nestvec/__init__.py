@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from nestvec.adapters.adapter import Adapter
     from nestvec.choose.evidence import Evidence
     from nestvec.codec.nested import Codec
-    from nestvec.index.collection import Collection, Hit
+    from nestvec.index.collection import Collection
     from nestvec.index.plan import Plan
+    from nestvec.index.snapshot import Hit
     from nestvec.jobs.adapt import AdaptResult, adapt, load_adapter
     from nestvec.jobs.add import Added, add
     from nestvec.jobs.build import BuildResult, build
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.train import TrainResult, train
     from nestvec.jobs.truncate import truncate
     from nestvec.jobs.verify import Verified, verify
+    from nestvec.jobs.versions import Versions, tag, untag, versions
     from nestvec.learn.adapters.estimator import VectorAdapter
     from nestvec.learn.classifier import NestedClassifier
     from nestvec.nesting import Nesting
@@ -70,6 +72,7 @@ __all__ = [
     "UserError",
     "VectorAdapter",
     "Verified",
+    "Versions",
     "adapt",
     "add",
     "build",
@@ -85,9 +88,12 @@ __all__ = [
     "open",
     "prefix",
     "save_vectors",
+    "tag",
     "train",
     "truncate",
+    "untag",
     "verify",
+    "versions",
 ]
 
 #: public name -> module and the name there
@@ -103,7 +109,7 @@ _HOMES = {
     "Deleted": ("nestvec.jobs.delete", "Deleted"),
     "Evaluation": ("nestvec.jobs.evaluation", "Evaluation"),
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
-    "Hit": ("nestvec.index.collection", "Hit"),
+    "Hit": ("nestvec.index.snapshot", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),
     "NestedClassifier": ("nestvec.learn.classifier", "NestedClassifier"),
     "Nesting": ("nestvec.nesting", "Nesting"),
@@ -111,6 +117,7 @@ _HOMES = {
     "Plan": ("nestvec.index.plan", "Plan"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "Verified": ("nestvec.jobs.verify", "Verified"),
+    "Versions": ("nestvec.jobs.versions", "Versions"),
     "VectorAdapter": ("nestvec.learn.adapters.estimator", "VectorAdapter"),
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "add": ("nestvec.jobs.add", "add"),
@@ -126,9 +133,12 @@ _HOMES = {
     "open": ("nestvec.jobs.search", "open_collection"),
     "prefix": ("nestvec.vectors", "prefix"),
     "save_vectors": ("nestvec.vectors", "save_vectors"),
+    "tag": ("nestvec.jobs.versions", "tag"),
     "train": ("nestvec.jobs.train", "train"),
     "truncate": ("nestvec.jobs.truncate", "truncate"),
+    "untag": ("nestvec.jobs.versions", "untag"),
     "verify": ("nestvec.jobs.verify", "verify"),
+    "versions": ("nestvec.jobs.versions", "versions"),
 }
 
 

@@ -12,6 +12,7 @@ from nestvec.choose.axes import leading
 from nestvec.choose.baselines import FloatAxes
 from nestvec.cli.main import main
 from nestvec.index.checksums import recorded
+from nestvec.index.collection import Collection
 from nestvec.jobs import evaluate
 from nestvec.jobs.search import Opened
 
@@ -183,6 +184,38 @@ def test_rows_are_added_and_replaced(folder, tmp_path):
     assert other.exit_code == 2
     assert "was built from vectors, and" in other.stderr
     assert not (tmp_path / "a.nv.work").exists()
+
+
+def test_an_older_version_is_searched_by_number_and_name(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    np.save(tmp_path / "q.npy", Collection.open(place).vectors()[4])
+    first = as_json("versions", place)["versions"][-1]
+    assert (first["rows"], first["tags"]) == (90, [])
+    number = first["number"]
+    assert run("tag", place, "whole").stdout == f"whole is version {number}\n"
+    assert as_json("delete", place, "4") == {"deleted": 1, "rows": 89}
+    ask = ("search", place, "--vector", tmp_path / "q.npy", "--plan", "exact:1")
+    for version in ("whole", number):
+        assert as_json(*ask, "--version", version)["hits"][0]["id"] == "4"
+    assert as_json(*ask)["hits"][0]["id"] != "4"
+    assert as_json("info", place)["version"] == number + 1
+    named = as_json("tag", place, "less", "--version", number + 1)["versions"]
+    assert named[-1]["tags"] == ["less"]
+    listed = run("versions", place).stdout.splitlines()
+    assert listed[-2].endswith("90 rows  whole")
+    assert listed[-1].endswith("89 rows  less")
+    assert run("tag", place, "less", "--remove").stdout == "less is no version's name now\n"
+    for wrong, says in [
+        ((*ask, "--version", "less"), "the tags are whole"),
+        (("tag", place, "less", "--remove"), "there is whole"),
+        (("tag", place, "7"), "is no number"),
+        (("tag", place, "x", "--remove", "--version", number), "needs no --version"),
+        (("versions", tmp_path / "none.nv"), "there is nothing"),
+    ]:
+        refused = CliRunner().invoke(main, [str(each) for each in wrong])
+        assert refused.exit_code == 2
+        assert says in refused.stderr
 
 
 def test_a_damaged_collection_is_told(folder, tmp_path):

@@ -25,6 +25,8 @@ COMMANDS = {
     "add": "Add rows to a collection.",
     "delete": "Leave rows out of a collection from now on.",
     "compact": "Free the disk of deleted rows and old versions.",
+    "versions": "List a collection's versions.",
+    "tag": "Name a version, so that it stays.",
     "evaluate": "Measure every method at every byte count on your own data.",
     "choose": "Say the cheapest code and plan that keep what you wish.",
     "embed": "Turn texts into a file of vectors.",

@@ -27,6 +27,7 @@ SHOWN = 200
 )
 @click.option("--where", metavar="SQL", help="Only rows that match, such as 'year >= 2020'.")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
+@click.option("--version", metavar="N|TAG", help="An older version.  [the newest]")
 @opening_options
 @json_option
 def command(
@@ -36,6 +37,7 @@ def command(
     plan: str | None,
     where: str | None,
     vector: str | None,
+    version: str | None,
     trust_remote_code: bool,
     api: str | None,
     device: str,
@@ -54,7 +56,11 @@ def command(
     from nestvec.jobs.search import open_collection
 
     opened = open_collection(
-        collection, trust_remote_code=trust_remote_code, api=api, device=device
+        collection,
+        version=version,
+        trust_remote_code=trust_remote_code,
+        api=api,
+        device=device,
     )
     warn(opened.collection.notes)
     opened.check(plan, k)

@@ -55,11 +55,11 @@ def record(folder: Path, layout: Layout) -> None:
         _put(fresh, folder.parent)
 
 
-def merge(folder: Path) -> None:
-    """Keep one record of the files that are still there."""
+def merge(folder: Path, changing: Path | None = None) -> None:
+    """Keep one record of the files that are still there, but for one that is about to change."""
     place = folder.parent
     older = sorted((place / CHECKS_FOLDER).glob("*.json"))
-    here = dict(_files(folder))
+    here = {name for name, path in _files(folder) if path != changing}
     name = _put({n: p for n, p in recorded(place, []).items() if n in here}, place)
     for path in older:
         if path.name != name:

@@ -62,8 +62,8 @@ class RowStore:
         self.columns: tuple[str, ...] = tuple(dataset.schema.names)
 
     @classmethod
-    def open(cls, folder: Path) -> RowStore:
-        """The newest version in the folder that can be read.
+    def open(cls, folder: Path, version: int | None = None) -> RowStore:
+        """A version in the folder, the newest that can be read where none is named.
 
         Where the newest file of a version is torn, as a power cut may leave it, that file is
         renamed to `<name>.torn`, the version before is opened, and notes say so.
@@ -74,9 +74,9 @@ class RowStore:
         notes: tuple[str, ...] = ()
         with reading(folder):
             try:
-                dataset = _dataset(lance, folder)
+                dataset = _dataset(lance, folder, version)
             except _FAULTS:
-                notes = _set_aside(lance, folder)
+                notes = () if version else _set_aside(lance, folder)
                 if not notes:
                     raise
                 dataset = _dataset(lance, folder)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nestvec.index.collection import Collection, Sizes
+from nestvec.index.snapshot import Sizes, Snapshot
 from nestvec.jobs.sheets import codec_parts
 
 
@@ -16,6 +16,7 @@ class Info:
     """Facts of a collection; kept: the share of quality its plan kept, with its interval."""
 
     path: str
+    version: int
     items: int
     dim: int
     model: str | None
@@ -40,6 +41,7 @@ class Info:
         """Name and value, for people."""
         sizes = self.sizes
         return [
+            ("version", f"{self.version}"),
             ("rows", f"{self.items:,}"),
             ("dimensions", f"{self.dim}"),
             ("model", self.model or "none, built from vectors"),
@@ -68,11 +70,12 @@ class Info:
 
 def info(path: str | os.PathLike[str]) -> Info:
     """What the collection at path says of itself; raises UserError where it cannot be opened."""
-    opened = Collection.open(Path(path))
+    opened = Snapshot.open(Path(path))
     manifest = opened.manifest
     result = (opened.evidence() or {}).get("result") or {}
     return Info(
         str(path),
+        opened.version,
         opened.count,
         opened.dim,
         manifest.model,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nestvec.data.records import is_whole
 from nestvec.errors import UserError
-from nestvec.index.collection import Collection, Hit, Result
 from nestvec.index.plan import Plan
 from nestvec.index.search import StageReport
+from nestvec.index.snapshot import Hit, Result, Snapshot, open_version
 from nestvec.jobs.encoders import encoder_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Opened:
     """
 
     def __init__(
-        self, collection: Collection, *, trust_remote_code: bool, api: str | None, device: str
+        self, collection: Snapshot, *, trust_remote_code: bool, api: str | None, device: str
     ) -> None:
         self.collection = collection
         self._trust_remote_code = trust_remote_code
@@ -148,17 +148,20 @@ class Opened:
 def open_collection(
     path: str | os.PathLike[str],
     *,
+    version: int | str | None = None,
     trust_remote_code: bool = False,
     api: str | None = None,
     device: str = "auto",
 ) -> Opened:
     """The collection at path, ready for questions; no model is loaded yet.
 
-    trust_remote_code: let the model's repository run its own code, if it has any. api: the server
-    that questions may be sent to, where the vectors came from one.
-    Raises UserError where there is no collection or it is damaged.
+    version: its number or tag, the newest where None. trust_remote_code: let the model's
+    repository run its own code, if it has any. api: the server that questions may be sent to,
+    where the vectors came from one.
+    Raises UserError where there is no collection or no such version, or it is damaged.
     """
-    collection = Collection.open(Path(path))
+    place = Path(path)
+    collection = Snapshot.open(place) if version is None else open_version(place, version)
     return Opened(collection, trust_remote_code=trust_remote_code, api=api, device=device)
 
 
