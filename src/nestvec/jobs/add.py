@@ -19,7 +19,7 @@ from nestvec.index.collection import Collection
 from nestvec.jobs.checks import check_collection
 from nestvec.jobs.embed import work_folder
 from nestvec.jobs.material import BLOCK_ROWS
-from nestvec.jobs.search import Opened, open_collection
+from nestvec.jobs.search import Opened
 from nestvec.progress import Progress, quiet
 
 
@@ -74,8 +74,8 @@ def add(
     check_collection(path)
     listener = progress or quiet()
     source = open_source(src, text_column=text_column, vector_column=vector_column, split=split)
-    opened = open_collection(path, trust_remote_code=trust_remote_code, api=api, device=device)
-    before = opened.collection
+    before = Collection.open(Path(path))
+    opened = Opened(before, trust_remote_code=trust_remote_code, api=api, device=device)
     _check_kind(before, source)
     source.survey()
     rows = _Rows(source)
