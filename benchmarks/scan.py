@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
 from nestvec.index import fused
-from nestvec.index.reader import PlaneRun
+from nestvec.index.cache import sign_words
+from nestvec.index.reader import PlaneRun, SignRun
 
 DIM = 384
 KEEP = 1_000
@@ -116,14 +117,15 @@ def signs_and_queries(rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def measure_signs_ours(rows: int, rounds: int) -> dict[str, float]:
     """Sign against sign, and reading the same words."""
     signs, queries = signs_and_queries(rows)
-    words = fused.sign_words(signs)
+    words = sign_words(signs)
     del signs
-    seqs = np.arange(rows)
+    run = SignRun(0, words, np.arange(rows))
+    planes = queries[:, None]
     flat = words.reshape(len(words), -1)
     seen = np.empty(len(words), np.uint64)
     one, many = timed(
-        lambda: fused.scan_signs(words, queries[:1], seqs, KEEP),
-        lambda: fused.scan_signs(words, queries, seqs, KEEP),
+        lambda: fused.scan_signs([run], planes[:1], rows, KEEP),
+        lambda: fused.scan_signs([run], planes, rows, KEEP),
         rounds,
     )
     read, _ = timed(lambda: _read(flat, seen), lambda: None, rounds)
@@ -141,7 +143,8 @@ def measure_signs_faiss(rows: int, rounds: int) -> dict[str, float]:
     one, many = timed(
         lambda: index.search(queries[:1], KEEP), lambda: index.search(queries, KEEP), rounds
     )
-    found = fused.scan_signs(fused.sign_words(signs), queries[:1], np.arange(rows), KEEP)[0]
+    run = SignRun(0, sign_words(signs), np.arange(rows))
+    found = fused.scan_signs([run], queries[:1, None], rows, KEEP)[0]
     distances, _ = index.search(queries[:1], KEEP)
     assert ((256 - found.scores) / 2).astype(int).tolist() == distances[0].tolist()
     return {"IndexBinaryFlat, one": one, "IndexBinaryFlat, of 64": many}

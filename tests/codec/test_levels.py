@@ -143,6 +143,17 @@ def test_golden_bytes_of_a_sign_plane():
     np.testing.assert_allclose(out, rows)
 
 
+def test_a_query_in_a_few_bits_by_hand():
+    # the largest is 4: with 1 bit a step is 4, levels 2 and -2; with 2 bits 2, levels -3 -1 1 3
+    turned = np.array([[4.0, 3.0, 1.0, -0.5, -1.9, -2.1, -4.0, 2.0]], np.float32)
+    planes = SignPlane(8).planes((turned, np.zeros(1, np.float32)), 1)
+    assert planes.tolist() == [[[0b11100001]]]
+    planes = SignPlane(8).planes((turned, np.zeros(1, np.float32)), 2)
+    # levels 3 3 1 -1 -1 -3 -3 3: the plane of 1s, then that of 2s, which is their signs
+    assert planes.tolist() == [[[0b11011001], [0b11100001]]]
+    assert SignPlane(8).planes((0 * turned, np.zeros(1, np.float32)), 4).shape == (1, 4, 1)
+
+
 def test_golden_bytes_of_int8_with_a_constant_coordinate():
     arrays = {"low": np.array([-1, 3], np.float32), "step": np.array([0.5, 0], np.float32)}
     level = Int8.from_config({"kind": "int8", "dim": 2}, arrays)

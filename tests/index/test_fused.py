@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nestvec.index import fused, kernels
-from nestvec.index.reader import CodeRun, PlaneRun
-from nestvec.index.scan import Shortlist, scan
+from nestvec.index.cache import sign_words
+from nestvec.index.reader import CodeRun, PlaneRun, SignRun
+from nestvec.index.scan import Shortlist, scan, sign_scores
 
 METRICS = ("cosine", "dot", "l2")
 
@@ -145,17 +147,33 @@ def test_signs_by_counting_bits(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     n, width = data.draw(st.sampled_from([1, 7, 1024, 2100])), data.draw(st.integers(1, 50))
     signs = rng.integers(0, data.draw(st.sampled_from([2, 256])), (n, width)).astype(np.uint8)
-    queries = rng.integers(0, 256, (3, width)).astype(np.uint8)
+    planes = data.draw(st.sampled_from([1, 2, 4, 8]))
+    queries = rng.integers(0, 256, (3, planes, width)).astype(np.uint8)
     seqs = rng.permutation(n).astype(np.int64)
     keep = data.draw(st.sampled_from([1, 10, n + 1]))
-    found = fused.scan_signs(fused.sign_words(signs), queries, seqs, keep)
+    alive = rng.random(n) < 0.7 if data.draw(st.booleans()) else np.ones(n, bool)
+    ends = (0, n // 2, n) if n > 2 and data.draw(st.booleans()) else (0, n)
+    runs = [
+        SignRun(a, sign_words(signs[a:b]), seqs[a:b], None if alive.all() else alive[a:b])
+        for a, b in pairwise(ends)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans(), "threads"):
+            patch.setattr(fused, "_FEW_WORDS", 0)
+            patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
+        found = fused.scan_signs(runs, queries, n, keep)
     bits = -(-width // 8) * 64
     for query, shortlist in zip(queries, found, strict=True):
-        differing = np.unpackbits(signs ^ query, axis=1).sum(axis=1).astype(int)
-        order = sorted(range(n), key=lambda i: (differing[i], seqs[i]))[:keep]
+        scores = np.zeros(n, int)
+        for j in range(planes):
+            differing = np.unpackbits(signs ^ query[j], axis=1).sum(axis=1).astype(int)
+            scores += 2**j * (bits - 2 * differing)
+        np.testing.assert_array_equal(sign_scores(signs, query), scores)
+        order = sorted(np.flatnonzero(alive), key=lambda i: (-scores[i], seqs[i]))[:keep]
         assert shortlist.rows.tolist() == order
         assert shortlist.seqs.tolist() == seqs[order].tolist()
-        assert shortlist.scores.tolist() == (bits - 2 * differing[order]).tolist()
+        assert shortlist.scores.tolist() == scores[order].tolist()
+        assert not shortlist.sums.any()
 
 
 @settings(deadline=None)

@@ -12,7 +12,12 @@ from nestvec.index.plan import Plan, Stage
 def plans(draw: st.DrawFn) -> Plan:
     amounts = sorted(draw(st.sets(st.integers(1, 4096), max_size=3)))
     widths = sorted(draw(st.sets(st.integers(1, 4096), max_size=3)))
-    names = [("bytes", a) for a in amounts] + [("dims", w) for w in widths]
+    bits = sorted(draw(st.sets(st.integers(1, 8), max_size=2)))
+    names = (
+        [("sign", b) for b in bits]
+        + [("bytes", a) for a in amounts]
+        + [("dims", w) for w in widths]
+    )
     if draw(st.booleans()) or not names:
         names.append(("raw", 0))
     size = len(names)
@@ -49,6 +54,11 @@ def test_parse_gives_stages_and_the_default_k() -> None:
         ("8B:0", "'8B:0'"),
         ("raw", "'raw'"),
         ("8B:10,", "''"),
+        ("sign0:10", "'sign0:10'"),
+        ("sign9:10", "'sign9:10'"),
+        ("sign", "'sign'"),
+        ("8B:100,sign:10", "sign, then B stages"),
+        ("sign4:100,sign:10", "amounts rising"),
         ("probe=16;8B:10", "'probe=16'"),
         ("auto", "'auto'"),
         ("exact:0", "'exact:0'"),

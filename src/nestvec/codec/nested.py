@@ -16,6 +16,7 @@ from nestvec.codec.levels import Level, Placed, add_decoded, place
 from nestvec.codec.power import SpectralMap
 from nestvec.codec.ranges import ByteRange
 from nestvec.codec.scores import Prepared, finish
+from nestvec.codec.signs import SignPlane
 from nestvec.codec.spec import format_spec, parse_spec
 from nestvec.errors import UserError
 from nestvec.progress import Progress, quiet
@@ -216,6 +217,21 @@ class Codec:
             norms=np.linalg.norm(rows, axis=1),
             tables=tuple(level.table(mapped) for level in self.levels),
         )
+
+    @property
+    def sign_bytes(self) -> int:
+        """Bytes of the signs that a code begins with; 0 where it begins with something else."""
+        first = self.levels[0] if self.levels else None
+        return first.bits // 8 if isinstance(first, SignPlane) else 0
+
+    def sign_planes(self, prepared: Prepared, n_bits: int) -> U8:
+        """The queries in n_bits bits a coordinate of the first signs (q, n_bits, sign_bytes).
+
+        As SignPlane.planes gives them. The codec's first level must be a sign plane.
+        """
+        first = self.levels[0]
+        assert isinstance(first, SignPlane)
+        return first.planes(prepared.tables[0], n_bits)
 
     def raw_sums(self, prepared: Prepared, codes: U8, start: int, stop: int) -> F32:
         """Sums (q, n) of <query, decoded bytes start to stop>; they add up over levels.

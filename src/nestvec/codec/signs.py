@@ -77,6 +77,23 @@ class SignPlane:
         """Rotated queries (q, bits) and their products with the mean (q,)."""
         return queries @ self.axes.T, queries @ self.mean
 
+    def planes(self, table: tuple[F32, F32], n_bits: int) -> U8:
+        """Rotated queries in n_bits bits a coordinate, plane by plane: (q, n_bits, bits / 8).
+
+        A coordinate is step * the sum over planes j of 2^j * (1/2 or -1/2), the last plane its
+        sign, with steps as long as the largest coordinate needs. So a sum of signs weighted by the
+        query is, but for the step, the planes' agreements with the signs, weighted by 2^j.
+        Gao & Long 2024, "RaBitQ", section 3.3, with levels that have no zero and no offset.
+        """
+        turned = table[0]
+        half = 1 << (n_bits - 1)
+        largest = np.abs(turned).max(axis=1, keepdims=True)
+        step = np.where(largest > 0, largest, np.float32(1)) / half
+        levels = np.clip(np.floor(turned / step) + half, 0, 2 * half - 1).astype(np.uint8)
+        bits = levels[:, None, :] >> np.arange(n_bits, dtype=np.uint8)[None, :, None] & 1
+        packed: U8 = np.packbits(bits, axis=2)
+        return packed
+
     def add_sums(self, out: F32, table: tuple[F32, F32], codes: U8, start: int, stop: int) -> None:
         """Add <query, mean + scale * signs> to out (q, n), in place: float query, sign rows."""
         turned, offsets = table

@@ -129,6 +129,7 @@ def _fill(
         level_ends=codec.level_ends,
         dim=codec.dim,
         has_vectors=vectors is not None,
+        sign_bytes=codec.sign_bytes,
     )
     found = survey(rows)
     _check_lengths(found.rows, codes, facts, vectors, codec)

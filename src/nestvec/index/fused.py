@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared, reciprocals
 from nestvec.index import kernels, kernels_signs, kernels_tables
-from nestvec.index.reader import PlaneRun
+from nestvec.index.reader import PlaneRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.selection import best, ranked
 
@@ -20,8 +21,10 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
-# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take 4 ms alone.
+# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups, or words
+# of signs, take some 4 ms alone.
 _FEW_LOOK_UPS = 4_000_000
+_FEW_WORDS = 4_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
 # Bounds of four cost as much as sums of one.
@@ -113,30 +116,39 @@ def by_fours(tables: F32) -> tuple[NDArray[np.uint64], F32]:
     return fours, np.stack([step, least.sum(axis=1) + slack], axis=1).astype(np.float32)
 
 
-def scan_signs(words: NDArray[np.uint64], queries: U8, seqs: I64, keep: int) -> list[Shortlist]:
-    """For each query (q, bytes) of packed signs the best `keep` of all rows, sign against sign.
+def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> list[Shortlist]:
+    """For each query the best `keep` of all `count` rows by their signs.
 
-    words: sign_words of the rows; seqs: (n,). A score is the number of agreeing bits less that of
-    the others: for unit vectors it falls with the angle (Charikar 2002, "Similarity estimation
-    techniques from rounding algorithms"). Bits beyond the last agree in all rows.
+    planes: (q, b, bytes) uint8, SignPlane.planes of the queries. A score is over planes j the
+    number of agreeing bits less that of the others, times 2^j, where bits beyond the last agree in
+    all rows; with one plane it falls with the angle (Charikar 2002, "Similarity estimation
+    techniques from rounding algorithms"). Sums in hand are 0: a score is no sum of decoded bytes.
     """
-    rest = -queries.shape[1] % 8
-    asked = np.ascontiguousarray(np.pad(queries, ((0, 0), (0, rest)))).view(np.uint64)
-    held = kernels.held(thread_count(), len(queries), min(keep, len(seqs)))
-    kernels_signs.scan_signs(_frozen(words), _frozen(seqs), _frozen(asked), held)
-    return _shortlists(held)
-
-
-def sign_words(signs: U8) -> NDArray[np.uint64]:
-    """Packed signs (n, bytes) by blocks of 1,024 rows, word-plane major: (blocks, words, 1024)."""
-    n, width = signs.shape
-    blocks, words = -(-n // kernels.BLOCK_ROWS), -(-width // 8)
-    out = np.zeros((blocks, words, kernels.BLOCK_ROWS), np.uint64)
-    for block in range(blocks):
-        part = signs[block * kernels.BLOCK_ROWS : (block + 1) * kernels.BLOCK_ROWS]
-        padded = np.ascontiguousarray(np.pad(part, ((0, 0), (0, words * 8 - width))))
-        out[block, :, : len(part)] = padded.view(np.uint64).T
-    return out
+    fragments = [
+        kernels_signs.SignRows(
+            _frozen(run.words),
+            run.start,
+            _frozen(run.seqs),
+            _frozen(_ALL if run.alive is None else run.alive),
+        )
+        for run in runs
+    ]
+    rest = -planes.shape[2] % 8
+    asked = np.ascontiguousarray(np.pad(planes, ((0, 0), (0, 0), (0, rest)))).view(np.uint64)
+    keep = min(keep, count)
+    lanes = 1 if count * asked.size < _FEW_WORDS else thread_count()
+    together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
+    found: list[Shortlist] = []
+    for first in range(0, len(asked), together):
+        some = _frozen(asked[first : first + together])
+        held = kernels.held(lanes, len(some), keep)
+        for rows in fragments:
+            if lanes == 1:
+                kernels_signs.scan_lane(0, 1, rows, some, held)
+            else:
+                kernels_signs.scan_signs(rows, some, held)
+        found += [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
+    return found
 
 
 def _shortlists(held: kernels.Held) -> list[Shortlist]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -27,47 +27,75 @@ def _set_bits(typing: Any, word: Any) -> Any:
     return word(word), emit
 
 
+class SignRows(NamedTuple):
+    """Rows to scan.
+
+    words: (blocks, w, 1024) uint64, word-plane major. start: position of the first. seqs: (n,)
+    int64. alive: (n,), which rows may be found, empty for all.
+    """
+
+    words: U64
+    start: int
+    seqs: I64
+    alive: NDArray[np.bool_]
+
+
 @compiled(boundscheck=False)
 def _agreeing(scores: F32, words: U64, n: int, query: U64) -> None:
-    """Of n rows of a block, bits that agree with the query's less those that do not."""
-    width = words.shape[0]
-    bits = 64 * width
-    done = 0
-    while done < width:
-        if width - done >= 4:
-            for i in range(n):
-                differing = np.int32(_set_bits(words[done, i] ^ query[done]))
-                differing += np.int32(_set_bits(words[done + 1, i] ^ query[done + 1]))
-                differing += np.int32(_set_bits(words[done + 2, i] ^ query[done + 2]))
-                differing += np.int32(_set_bits(words[done + 3, i] ^ query[done + 3]))
-                before = scores[i] if done else np.float32(bits)
-                scores[i] = before - np.float32(2 * differing)
-            done += 4
-        else:
-            for i in range(n):
-                differing = np.int32(_set_bits(words[done, i] ^ query[done]))
-                before = scores[i] if done else np.float32(bits)
-                scores[i] = before - np.float32(2 * differing)
-            done += 1
+    """Of n rows of a block, bits that agree with the query's less those that do not.
+
+    query: (b, w), planes of b bits a coordinate; what agrees with plane j counts 2^j.
+    """
+    planes, width = query.shape
+    everything = np.float32(64 * width * ((1 << planes) - 1))
+    for plane in range(planes):
+        twice = np.float32(2 << plane)
+        done = 0
+        while done < width:
+            first = plane == 0 and done == 0
+            if width - done >= 4:
+                for i in range(n):
+                    differing = np.int32(_set_bits(words[done, i] ^ query[plane, done]))
+                    differing += np.int32(_set_bits(words[done + 1, i] ^ query[plane, done + 1]))
+                    differing += np.int32(_set_bits(words[done + 2, i] ^ query[plane, done + 2]))
+                    differing += np.int32(_set_bits(words[done + 3, i] ^ query[plane, done + 3]))
+                    before = everything if first else scores[i]
+                    scores[i] = before - twice * np.float32(differing)
+                done += 4
+            else:
+                for i in range(n):
+                    differing = np.int32(_set_bits(words[done, i] ^ query[plane, done]))
+                    before = everything if first else scores[i]
+                    scores[i] = before - twice * np.float32(differing)
+                done += 1
+
+
+@compiled(boundscheck=False)
+def scan_lane(lane: int, n_lanes: int, rows: SignRows, queries: U64, held: Held) -> None:
+    """scan_signs of the blocks of one lane, on the calling thread."""
+    scores = np.empty(BLOCK_ROWS, np.float32)
+    places = np.empty(BLOCK_ROWS, np.int64)
+    n_blocks = rows.words.shape[0]
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
+        first = block * BLOCK_ROWS
+        n = min(BLOCK_ROWS, len(rows.seqs) - first)
+        for q in range(queries.shape[0]):
+            _agreeing(scores, rows.words[block], n, queries[q])
+            for k in range(may_enter(places, scores, n, held.floors[lane, q])):
+                i = places[k]
+                if len(rows.alive) and not rows.alive[first + i]:
+                    continue
+                row = rows.start + first + i
+                enter(held, lane, q, scores[i], scores[i], rows.seqs[first + i], row)
 
 
 @compiled(parallel=True, boundscheck=False)
-def scan_signs(words: U64, seqs: I64, queries: U64, held: Held) -> None:
-    """Score rows of signs by queries of signs, and keep the best of every query, a lane a thread.
+def scan_signs(rows: SignRows, queries: U64, held: Held) -> None:
+    """Score rows of signs by queries and keep the best of every query, a lane a thread.
 
-    words: (blocks, w, 1024) uint64, word-plane major; seqs: (n,); queries: (q, w). A score, and a
-    sum, is the number of agreeing bits less that of the others.
+    queries: (q, b, w) uint64, b planes of bits, the last one their signs. A score, and a sum, is
+    over planes j the number of agreeing bits less that of the others, times 2^j.
     """
     n_lanes = held.counts.shape[0]
-    n_blocks = words.shape[0]
     for lane in prange(n_lanes):
-        scores = np.empty(BLOCK_ROWS, np.float32)
-        places = np.empty(BLOCK_ROWS, np.int64)
-        for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
-            first = block * BLOCK_ROWS
-            n = min(BLOCK_ROWS, len(seqs) - first)
-            for q in range(queries.shape[0]):
-                _agreeing(scores, words[block], n, queries[q])
-                for k in range(may_enter(places, scores, n, held.floors[lane, q])):
-                    i = places[k]
-                    enter(held, lane, q, scores[i], scores[i], seqs[first + i], first + i)
+        scan_lane(lane, n_lanes, rows, queries, held)

@@ -4,6 +4,8 @@ A plan is a chain of stages. The first reads every row, each later one only the 
 stage before kept::
 
     8B:2000,32B:200,raw:10    scan 8 code bytes of all rows, keep 2,000; and so on
+    sign:2000,33B:200,raw:10  count the signs that agree with the query's own first; of a code
+                              that begins with a sign plane; sign4: the query in 4 bits, not 1
     128d:200,raw:10           the same over prefixes of the stored vectors
     exact:10                  the ten best by stored vectors, of which few are read; alone
 
@@ -21,13 +23,14 @@ from typing import Literal
 
 from nestvec.errors import UserError
 
-StageKind = Literal["bytes", "dims", "raw", "exact"]
+StageKind = Literal["sign", "bytes", "dims", "raw", "exact"]
 
 # Within a plan the kinds come in this order: each reads more of a row than the one before.
-_ORDER: dict[StageKind, int] = {"bytes": 0, "dims": 1, "raw": 2, "exact": 3}
+_ORDER: dict[StageKind, int] = {"sign": 0, "bytes": 1, "dims": 2, "raw": 3, "exact": 4}
 _UNIT: dict[StageKind, str] = {"bytes": "B", "dims": "d"}
 _STAGE = re.compile(
-    r"(?:(?P<amount>[1-9][0-9]*)(?P<unit>[Bd])|(?P<whole>raw|exact)):(?P<keep>[1-9][0-9]*)"
+    r"(?:(?P<amount>[1-9][0-9]*)(?P<unit>[Bd])|sign(?P<bits>[1-8])?|(?P<whole>raw|exact))"
+    r":(?P<keep>[1-9][0-9]*)"
 )
 _EXAMPLE = "8B:2000,32B:200,raw:10"
 _EXACT_HITS = 10
@@ -37,7 +40,8 @@ _EXACT_HITS = 10
 class Stage:
     """One step of a plan: read `amount` of each row, keep the best `keep`.
 
-    kind: "bytes" (amount code bytes), "dims" (amount leading coordinates of the stored
+    kind: "sign" (the signs that the code begins with, against the query in amount bits a
+    coordinate), "bytes" (amount code bytes), "dims" (amount leading coordinates of the stored
     vector, renormalized), "raw" (the whole stored vector; amount is 0) or "exact" (what raw over
     all rows finds, by bounds that rule most of them out; amount is 0).
     """
@@ -51,7 +55,9 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """What is read, without the count: "8B", "128d", "raw" or "exact"."""
+        """What is read, without the count: "sign", "sign4", "8B", "128d", "raw" or "exact"."""
+        if self.kind == "sign":
+            return "sign" if self.amount == 1 else f"sign{self.amount}"
         unit = _UNIT.get(self.kind)
         return self.kind if unit is None else f"{self.amount}{unit}"
 
@@ -89,12 +95,15 @@ class Plan:
             match = _STAGE.fullmatch(part)
             if match is None:
                 raise UserError(
-                    "a plan is stages such as 8B:2000, 128d:200 or raw:10, joined by commas; "
+                    "a plan is stages such as 8B:2000, sign:2000, 128d:200 or raw:10, joined by "
+                    "commas; "
                     f"got {part!r} in {text!r}. Try {_EXAMPLE}."
                 )
             keep = int(match["keep"])
             if match["whole"]:
                 stages.append(Stage("raw" if match["whole"] == "raw" else "exact", 0, keep))
+            elif match["unit"] is None:
+                stages.append(Stage("sign", int(match["bits"] or 1), keep))
             else:
                 kind: StageKind = "bytes" if match["unit"] == "B" else "dims"
                 stages.append(Stage(kind, int(match["amount"]), keep))
@@ -110,8 +119,13 @@ class Plan:
 
     @property
     def code_bytes(self) -> int:
-        """Leading bytes of the code that the plan reads at most."""
+        """Leading bytes of the code that stages of bytes read at most."""
         return max((s.amount for s in self.stages if s.kind == "bytes"), default=0)
+
+    @property
+    def reads_codes(self) -> bool:
+        """Whether any stage reads the code."""
+        return any(stage.kind in ("sign", "bytes") for stage in self.stages)
 
     def with_k(self, k: int) -> Plan:
         """The same plan with k hits.
@@ -129,16 +143,30 @@ class Plan:
         return Plan((*self.stages[:-1], replace(self.stages[-1], keep=k)))
 
     def check(
-        self, *, code_bytes: int, level_ends: Sequence[int], dim: int, has_vectors: bool
+        self,
+        *,
+        code_bytes: int,
+        level_ends: Sequence[int],
+        dim: int,
+        has_vectors: bool,
+        sign_bytes: int = 0,
     ) -> None:
         """Raise UserError where a collection of these sizes cannot run the plan.
 
         code_bytes: bytes of the whole code; level_ends: the byte counts at which it may be cut;
-        dim: coordinates of the vectors; has_vectors: whether they are stored.
+        dim: coordinates of the vectors; has_vectors: whether they are stored. sign_bytes: of the
+        signs that the code begins with, 0 where it begins with something else.
         """
         for stage in self.stages:
             if stage.kind == "bytes":
                 _check_cut(stage, code_bytes, level_ends)
+            elif stage.kind == "sign":
+                if not sign_bytes:
+                    raise UserError(
+                        "a sign stage reads the signs that a code begins with, such as that of "
+                        f"--spec sign256+24xcb; got {stage} for a code of other levels: write "
+                        f"{level_ends[0]}B:{stage.keep}."
+                    )
             elif not has_vectors:
                 raise UserError(
                     f"the stage {stage} reads stored vectors, and this collection keeps only "
@@ -166,6 +194,7 @@ class Plan:
         cuts: Sequence[int],
         vector_itemsize: int,
         vector_read: int | None = None,
+        sign_bytes: int = 0,
     ) -> tuple[int, ...]:
         """Bytes that each stage reads, facts counted.
 
@@ -173,13 +202,16 @@ class Plan:
         vector_itemsize: bytes of a stored coordinate. A code stage reads only the bytes beyond
         the stage before; under dot and l2 every stage reads the length (float32) too.
         vector_read: coordinates that any stage of vectors reads, None for those it ranks by.
+        sign_bytes: of the signs that the code begins with; a sign stage reads nothing else.
         An exact stage reads less than is told here: all vectors.
         """
         length = 0 if metric == "cosine" else 4
         counts = []
         done = 0
         for stage, scanned in zip(self.stages, self.rows_read(rows), strict=True):
-            if stage.kind == "bytes":
+            if stage.kind == "sign":
+                per_row = sign_bytes
+            elif stage.kind == "bytes":
                 per_row = stage.amount - done + (1 if stage.amount in cuts else 4) + length
                 done = stage.amount
             elif stage.kind == "dims":
@@ -191,7 +223,7 @@ class Plan:
 
 
 def _check_stage(stage: Stage) -> None:
-    if stage.keep < 1 or stage.amount < (1 if stage.kind in _UNIT else 0):
+    if stage.keep < 1 or stage.amount < (0 if stage.kind in ("raw", "exact") else 1):
         raise UserError(f"a stage's counts must be at least 1; got {stage}. Try {_EXAMPLE}.")
 
 
@@ -207,8 +239,8 @@ def _check_order(plan: Plan, before: Stage, after: Stage) -> None:
     rises = (_ORDER[before.kind], before.amount) < (_ORDER[after.kind], after.amount)
     if not rises:
         raise UserError(
-            "each stage must read more than the one before (B stages, then d stages, then raw, "
-            f"amounts rising); got {after} after {before} in {plan}. Try {_EXAMPLE}."
+            "each stage must read more than the one before (sign, then B stages, then d stages, "
+            f"then raw, amounts rising); got {after} after {before} in {plan}. Try {_EXAMPLE}."
         )
     if after.keep > before.keep:
         raise UserError(

@@ -30,6 +30,7 @@ from nestvec.index.store import Fragment, RowStore
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
 
 _BOUND_ROWS = 1 << 13
 # Survivors are read from row-major arrays of about one cache line.
@@ -67,6 +68,20 @@ class PlaneRun:
     packed: U8 | None
     exact: F32 | None
     lengths: F32 | None
+    seqs: I64
+    alive: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class SignRun:
+    """The signs of a fragment as compiled scans want them.
+
+    start: position of the first row. words: (blocks, w, 1024) uint64 (see cache.sign_words). seqs:
+    (n,) int64. alive: (n,), which of them may be found, or None for all.
+    """
+
+    start: int
+    words: U64
     seqs: I64
     alive: NDArray[np.bool_] | None = None
 
@@ -151,6 +166,16 @@ class Reader:
                 packed,
                 exact,
                 self._lengths(fragment),
+                self._cache.column(fragment, "seq"),
+                self.alive(fragment),
+            )
+
+    def sign_runs(self, n_bytes: int) -> Iterator[SignRun]:
+        """The signs that all rows' codes begin with, n_bytes each, fragment by fragment."""
+        for fragment in self._store.fragments:
+            yield SignRun(
+                fragment.start,
+                self._cache.words(fragment, self._groups[0], n_bytes),
                 self._cache.column(fragment, "seq"),
                 self.alive(fragment),
             )

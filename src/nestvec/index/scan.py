@@ -110,6 +110,29 @@ def rescore_vectors(
     return _narrowed(replace(shortlist, scores=scores), keep)
 
 
+def rescore_signs(shortlist: Shortlist, signs: U8, planes: U8, keep: int) -> Shortlist:
+    """The best `keep` of one query's survivors by their signs (m, bytes).
+
+    planes: (b, bytes) of the query. Scores as fused.scan_signs gives them; sums in hand are 0.
+    """
+    scores = sign_scores(signs, planes)
+    return _narrowed(replace(shortlist, scores=scores, sums=np.zeros_like(scores)), keep)
+
+
+def sign_scores(signs: U8, planes: U8) -> F32:
+    """Scores (m,) of packed signs (m, bytes) by a query's planes (b, bytes).
+
+    The sum over planes j of 2^j times the bits that agree, less those that do not; bits to a whole
+    number of words of 64 agree.
+    """
+    scores = np.zeros(len(signs), np.float32)
+    bits = -(-signs.shape[1] // 8) * 64
+    for j, plane in enumerate(planes):
+        differing = np.unpackbits(signs ^ plane, axis=1).sum(axis=1, dtype=np.float32)
+        scores += np.float32(2**j) * (np.float32(bits) - np.float32(2) * differing)
+    return scores
+
+
 def vector_scores(query: F32, vectors: F32, lengths: F32 | None, metric: str) -> F32:
     """Scores (m,) of a query (d,) and vector prefixes (m, width), both renormalized.
 

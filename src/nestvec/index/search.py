@@ -19,6 +19,7 @@ from nestvec.index.scan import (
     Shortlist,
     of_query,
     rescore,
+    rescore_signs,
     rescore_vectors,
     scan,
     scan_vectors,
@@ -85,7 +86,7 @@ def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[R
         return _exactly(plan.stages[0], queries, codec, reader)
     begun = time.perf_counter()
     # Preparing belongs to the first stage's time: a plan without code stages does without it.
-    prepared = codec.prepare(queries) if plan.code_bytes else None
+    prepared = codec.prepare(queries) if plan.reads_codes else None
     first = plan.stages[0]
     shortlists = _first_stage(first, queries, prepared, codec, reader)
     mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
@@ -96,6 +97,7 @@ def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[R
         metric=codec.metric,
         cuts=codec.cuts,
         vector_itemsize=reader.vector_itemsize,
+        sign_bytes=codec.sign_bytes,
     )
     rankings = []
     for i, shortlist in enumerate(shortlists):
@@ -132,6 +134,10 @@ def _first_stage(
         run_rows = min(_RUN_ROWS, _RUN_SCORES // len(queries))
         runs = reader.code_runs(cut, run_rows)
         return scan(codec, prepared, runs, cut, stage.keep)
+    if prepared is not None and stage.kind == "sign":
+        asked = codec.sign_planes(prepared, stage.amount)
+        signs = reader.sign_runs(codec.sign_bytes)
+        return fused.scan_signs(signs, asked, reader.count, stage.keep)
     width = stage.amount or codec.dim
     run_rows = max(1, min(_RUN_COORDINATES // width, _RUN_SCORES // len(queries)))
     return scan_vectors(
@@ -149,7 +155,8 @@ def _later_stages(
     reports: list[StageReport],
     read: Sequence[int],
 ) -> Ranking:
-    done = plan.stages[0].amount
+    # what sign stages read is no partial sum: bytes are counted from the first
+    done = plan.stages[0].amount if plan.stages[0].kind == "bytes" else 0
     for stage, stage_bytes in zip(plan.stages[1:], read, strict=True):
         begun = time.perf_counter()
         scanned = len(shortlist.rows)
@@ -160,6 +167,10 @@ def _later_stages(
             lengths = reader.lengths(rows)
             shortlist = rescore(codec, prepared, shortlist, codes, norms, lengths, done, stage.keep)
             done = stage.amount
+        elif prepared is not None and stage.kind == "sign":
+            signs = reader.codes(rows, 0, codec.sign_bytes)
+            planes = codec.sign_planes(prepared, stage.amount)[0]
+            shortlist = rescore_signs(shortlist, signs, planes, stage.keep)
         else:
             vectors = reader.vectors(rows, stage.amount or codec.dim)
             lengths = reader.lengths(rows)

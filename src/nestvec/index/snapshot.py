@@ -204,6 +204,7 @@ class Snapshot:
             level_ends=self.codec.level_ends,
             dim=self.codec.dim,
             has_vectors=self.has_vectors,
+            sign_bytes=self.codec.sign_bytes,
         )
         return chosen if k is None else chosen.with_k(k)
 
