@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.evaluation import Evaluation
     from nestvec.jobs.fit import fit
     from nestvec.jobs.info import Info, info
+    from nestvec.jobs.plan import PlanResult, plan
     from nestvec.jobs.search import Answer, Opened
     from nestvec.jobs.search import open_collection as open
     from nestvec.jobs.train import TrainResult, train
@@ -68,6 +69,7 @@ __all__ = [
     "Nesting",
     "Opened",
     "Plan",
+    "PlanResult",
     "TrainResult",
     "UserError",
     "VectorAdapter",
@@ -86,6 +88,7 @@ __all__ = [
     "load_adapter",
     "load_vectors",
     "open",
+    "plan",
     "prefix",
     "save_vectors",
     "tag",
@@ -115,6 +118,7 @@ _HOMES = {
     "Nesting": ("nestvec.nesting", "Nesting"),
     "Opened": ("nestvec.jobs.search", "Opened"),
     "Plan": ("nestvec.index.plan", "Plan"),
+    "PlanResult": ("nestvec.jobs.plan", "PlanResult"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "Verified": ("nestvec.jobs.verify", "Verified"),
     "Versions": ("nestvec.jobs.versions", "Versions"),
@@ -131,6 +135,7 @@ _HOMES = {
     "load_adapter": ("nestvec.jobs.adapt", "load_adapter"),
     "load_vectors": ("nestvec.vectors", "load_vectors"),
     "open": ("nestvec.jobs.search", "open_collection"),
+    "plan": ("nestvec.jobs.plan", "plan"),
     "prefix": ("nestvec.vectors", "prefix"),
     "save_vectors": ("nestvec.vectors", "save_vectors"),
     "tag": ("nestvec.jobs.versions", "tag"),

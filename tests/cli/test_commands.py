@@ -218,6 +218,40 @@ def test_an_older_version_is_searched_by_number_and_name(folder, tmp_path):
         assert says in refused.stderr
 
 
+def test_a_plan_is_measured_stored_and_used(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    np.save(tmp_path / "q.npy", Collection.open(place).vectors()[:8])
+    before = as_json("info", place)["plan"]
+    refused = CliRunner().invoke(
+        main, ["search", str(place), "--vector", str(tmp_path / "q.npy"), "--plan", "auto"]
+    )
+    assert refused.exit_code == 2
+    assert "run nestvec plan on it first" in refused.stderr
+    seen = as_json("plan", place, "--recall", ".9", "-k", "3", "--dry-run")
+    assert (seen["stored"], as_json("info", place)["plan"]) == (False, before)
+    assert seen["before"]["plan"].startswith(before.rsplit(":", 1)[0])
+    assert seen["met"]
+    assert "held-out rows" in seen["about"]
+    shown = run("plan", place, "--recall", ".9", "-k", "3", "--queries", tmp_path / "q.npy").stdout
+    assert "8 sample queries (queries of q.npy); recall of the best by stored vectors" in shown
+    taken = as_json("info", place)["plan"]
+    assert f"plan {taken}" in shown
+    auto = ("search", place, "--vector", tmp_path / "q.npy", "--plan", "auto")
+
+    def stages():
+        first = run(*auto, "--json").stdout.splitlines()[0]
+        return ",".join(stage["stage"] for stage in json.loads(first)["stages"])
+
+    assert stages() == taken
+    assert run("plan", place, "raw:4").stdout == "plan raw:4\n"
+    assert as_json("info", place)["plan"] == "raw:4"
+    assert stages() == taken
+    refused = CliRunner().invoke(main, ["plan", str(place), "99B:10"])
+    assert refused.exit_code == 2
+    assert as_json("info", place)["plan"] == "raw:4"
+
+
 def test_a_damaged_collection_is_told(folder, tmp_path):
     place = tmp_path / "a.nv"
     shutil.copytree(folder / "v.nv", place)

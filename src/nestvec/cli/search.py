@@ -23,7 +23,9 @@ SHOWN = 200
 @click.argument("text", required=False)
 @click.option("-k", type=click.IntRange(min=1), metavar="N", help="How many hits.  [the plan's]")
 @click.option(
-    "--plan", metavar="PLAN", help="Stages such as 8B:2000,32B:10, or exact.  [the collection's]"
+    "--plan",
+    metavar="PLAN",
+    help="Stages such as 8B:2000,32B:10, exact, or auto.  [the collection's]",
 )
 @click.option("--where", metavar="SQL", help="Only rows that match, such as 'year >= 2020'.")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
@@ -49,7 +51,7 @@ def command(
     if text is not None and vector is not None:
         raise click.UsageError("give a text or --vector, not both.")
     check_collection(collection)
-    if plan is not None:
+    if plan not in (None, "auto"):
         from nestvec.index.plan import Plan
 
         Plan.parse(plan)

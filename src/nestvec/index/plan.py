@@ -267,9 +267,13 @@ def _check_cut(stage: Stage, code_bytes: int, level_ends: Sequence[int]) -> None
 
 
 def _refuse_later_kinds(compact: str) -> None:
-    if compact == "auto" or compact.startswith("probe="):
-        name = compact.split(";")[0]
+    if compact == "auto":
         raise UserError(
-            f"this version has no plan {name!r}: write stages such as {_EXAMPLE}, or exact:10 for "
-            "the best of all rows by their stored vectors."
+            "a plan is written as its stages; got 'auto', which names the one that nestvec plan "
+            f"chose for a collection: write {_EXAMPLE}, for instance."
+        )
+    if compact.startswith("probe="):
+        raise UserError(
+            f"this version has no plan {compact.split(';')[0]!r}: write stages such as {_EXAMPLE}, "
+            "or exact:10 for the best of all rows by their stored vectors."
         )

@@ -25,6 +25,7 @@ from nestvec.index.bounds import (
 )
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
+from nestvec.index.plan import Plan
 from nestvec.index.store import Fragment, RowStore
 
 F32 = NDArray[np.float32]
@@ -133,6 +134,18 @@ class Reader:
         # An adapter reads a vector whole, whatever width comes out.
         self.vector_read = None if adapter is None else adapter.dim
         self.vector_bytes = (self.vector_read or codec.dim) * self.vector_itemsize
+
+    def bytes_read(self, plan: Plan) -> tuple[int, ...]:
+        """Bytes that each stage of a plan reads for one query, facts counted."""
+        return plan.bytes_read(
+            rows=self.count,
+            dim=self._codec.dim,
+            metric=self._codec.metric,
+            cuts=self._codec.cuts,
+            vector_itemsize=self.vector_itemsize,
+            vector_read=self.vector_read,
+            sign_bytes=self._codec.sign_bytes,
+        )
 
     def restricted(self, only: Mapping[int, NDArray[np.bool_]]) -> Reader:
         """The same, but only these rows of each fragment, by its number, may be found."""

@@ -90,15 +90,7 @@ def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[R
     first = plan.stages[0]
     shortlists = _first_stage(first, queries, prepared, codec, reader)
     mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
-    read = plan.bytes_read(
-        rows=reader.count,
-        dim=codec.dim,
-        vector_read=reader.vector_read,
-        metric=codec.metric,
-        cuts=codec.cuts,
-        vector_itemsize=reader.vector_itemsize,
-        sign_bytes=codec.sign_bytes,
-    )
+    read = reader.bytes_read(plan)
     rankings = []
     for i, shortlist in enumerate(shortlists):
         kept = len(shortlist.rows)

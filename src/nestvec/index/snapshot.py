@@ -29,6 +29,9 @@ from nestvec.progress import Progress
 
 F32 = NDArray[np.float32]
 
+AUTO = "auto"
+"""The name of the plan that was chosen by measurement."""
+
 KEPT_VERSIONS = timedelta(days=7)
 """How long compaction keeps older versions."""
 _CODED_ROWS = 1 << 14
@@ -157,9 +160,9 @@ class Snapshot:
     ) -> list[Result]:
         """The hits of queries (q, d), one Result each, in their order.
 
-        plan: the collection's own where None. k: hits, the plan's last count where None. where: a
-        SQL predicate on the collection's columns (id, title, text, the user's own) that every hit
-        must match; other rows are left out of the first stage.
+        plan: the collection's own where None, "auto" the one that was measured. k: hits, the plan's
+        last count where None. where: a SQL predicate on the collection's columns (id, title, text,
+        the user's own) that every hit must match; other rows are left out of the first stage.
         Raises UserError where queries have another width or are not finite, or the plan, k or the
         predicate do not fit this collection.
         """
@@ -197,7 +200,13 @@ class Snapshot:
         return run_plan(chosen, self.map_queries(queries), self.codec, reader, progress)
 
     def checked_plan(self, plan: Plan | str | None = None, k: int | None = None) -> Plan:
-        """The plan that a search would run; raises UserError where it does not fit."""
+        """The plan that a search would run; raises UserError where it does not fit.
+
+        "auto" is the plan that was chosen by measurement (`nestvec plan`), the collection's own or
+        not.
+        """
+        if plan == AUTO:
+            plan = self._measured_plan()
         chosen = Plan.parse(plan) if isinstance(plan, str) else plan or self.plan
         chosen.check(
             code_bytes=self.codec.bytes,
@@ -207,6 +216,19 @@ class Snapshot:
             sign_bytes=self.codec.sign_bytes,
         )
         return chosen if k is None else chosen.with_k(k)
+
+    def _measured_plan(self) -> str:
+        measured = (self.evidence() or {}).get("plan")
+        if measured is None:
+            raise UserError(
+                f"the plan {AUTO!r} is chosen by measurement, and none was in {self.path}: run "
+                "nestvec plan on it first, or write stages."
+            )
+        return str(measured["taken"]["plan"])
+
+    def bytes_read(self, plan: Plan) -> tuple[int, ...]:
+        """Bytes that each stage of a plan reads for one query, facts counted."""
+        return self._reader.bytes_read(self.checked_plan(plan))
 
     def map_queries(self, queries: NDArray[Any]) -> F32:
         """Queries (q, d) as the codec takes them: checked, adapted, float32."""
@@ -256,10 +278,13 @@ class Snapshot:
             )
         return self._kept(self._cache.whole("vector"))
 
+    def positions(self) -> NDArray[np.int64]:
+        """The positions (n,) of the rows that are not deleted, in their order."""
+        return self._kept(np.arange(self._store.count))
+
     def codes(self) -> NDArray[np.uint8]:
         """The whole codes (n, b) uint8, in memory."""
-        rows = self._kept(np.arange(self._store.count))
-        return self._reader.codes(rows, 0, self.codec.bytes)
+        return self._reader.codes(self.positions(), 0, self.codec.bytes)
 
     def facts(self) -> dict[str, NDArray[Any]]:
         """The facts of all rows (n,), by name, as codec.facts gives them."""

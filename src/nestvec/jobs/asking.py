@@ -34,7 +34,7 @@ from nestvec.progress import Progress
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
-    from nestvec.index.collection import Collection
+    from nestvec.index.snapshot import Snapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def ask_vectors(
 
 
 def ask_collection(
-    opened: Collection,
+    opened: Snapshot,
     ids: Sequence[str],
     vectors: NDArray[Any],
     settings: EvaluateSettings,
