@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.evaluation import Evaluation
     from nestvec.jobs.fit import fit
     from nestvec.jobs.info import Info, info
+    from nestvec.jobs.lists import Listed, lists
     from nestvec.jobs.plan import PlanResult, plan
     from nestvec.jobs.search import Answer, Opened
     from nestvec.jobs.search import open_collection as open
@@ -64,6 +65,7 @@ __all__ = [
     "Evidence",
     "Hit",
     "Info",
+    "Listed",
     "MissingExtra",
     "NestedClassifier",
     "Nesting",
@@ -85,6 +87,7 @@ __all__ = [
     "evaluate",
     "fit",
     "info",
+    "lists",
     "load_adapter",
     "load_vectors",
     "open",
@@ -114,6 +117,7 @@ _HOMES = {
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.snapshot", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),
+    "Listed": ("nestvec.jobs.lists", "Listed"),
     "NestedClassifier": ("nestvec.learn.classifier", "NestedClassifier"),
     "Nesting": ("nestvec.nesting", "Nesting"),
     "Opened": ("nestvec.jobs.search", "Opened"),
@@ -132,6 +136,7 @@ _HOMES = {
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
     "fit": ("nestvec.jobs.fit", "fit"),
     "info": ("nestvec.jobs.info", "info"),
+    "lists": ("nestvec.jobs.lists", "lists"),
     "load_adapter": ("nestvec.jobs.adapt", "load_adapter"),
     "load_vectors": ("nestvec.vectors", "load_vectors"),
     "open": ("nestvec.jobs.search", "open_collection"),

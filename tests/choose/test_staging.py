@@ -94,6 +94,18 @@ def test_where_no_depth_reaches_the_wish_the_deepest_plan_is_told(
     assert choose_plan(opened, points(40, 1), PlanWish(0.999)).taken.plan == "exact:10"
 
 
+def test_lists_are_tried_where_there_are_some(tmp_path: Path) -> None:
+    opened = collection(tmp_path / "a.nv").make_lists("8B", 30)
+    found = choose_plan(opened, points(60, 1), PlanWish(0.9, k=5))
+    (probed,) = [each for each in found.candidates if each.plan.startswith("probe=")]
+    assert 1 <= (Plan.parse(probed.plan).probe or 0) < 30
+    assert probed.recall.value > 0.8
+    whole = Plan.parse(probed.plan.partition(";")[2])
+    (full,) = opened.rank(points(1, 2), whole)
+    (some,) = opened.rank(points(1, 2), probed.plan)
+    assert some.stages[0].scanned < full.stages[0].scanned
+
+
 def test_a_budget_takes_the_highest_recall_within_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,6 +252,23 @@ def test_a_plan_is_measured_stored_and_used(folder, tmp_path):
     assert as_json("info", place)["plan"] == "raw:4"
 
 
+def test_rows_are_sorted_into_lists(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    np.save(tmp_path / "q.npy", Collection.open(place).vectors()[4])
+    found = as_json("lists", place, "--on", "4d", "--count", "6")
+    assert (found["lists"], found["on"], found["rows"]) == (6, "4d", 90)
+    assert found["shortest"] * 6 <= 90 <= found["longest"] * 6
+    ask = ("search", place, "--vector", tmp_path / "q.npy", "--plan", "probe=1;raw:1")
+    hit = as_json(*ask)
+    assert hit["hits"][0]["id"] == "4"
+    assert hit["stages"][0]["scanned"] <= found["longest"]
+    assert run("lists", place, "--count", "5").stdout.startswith("90 rows in 5 lists by ")
+    refused = CliRunner().invoke(main, ["lists", str(place), "--on", "8x"])
+    assert refused.exit_code == 2
+    assert "write 8B or 64d" in refused.stderr
+
+
 def test_a_damaged_collection_is_told(folder, tmp_path):
     place = tmp_path / "a.nv"
     shutil.copytree(folder / "v.nv", place)

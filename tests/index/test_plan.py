@@ -22,7 +22,9 @@ def plans(draw: st.DrawFn) -> Plan:
         names.append(("raw", 0))
     size = len(names)
     keeps = sorted(draw(st.lists(st.integers(1, 10**6), min_size=size, max_size=size)))[::-1]
-    return Plan(tuple(Stage(kind, a, k) for (kind, a), k in zip(names, keeps, strict=True)))
+    probe = draw(st.none() | st.integers(1, 10**4))
+    stages = tuple(Stage(kind, a, k) for (kind, a), k in zip(names, keeps, strict=True))
+    return Plan(stages, probe)
 
 
 @given(plans())
@@ -59,7 +61,10 @@ def test_parse_gives_stages_and_the_default_k() -> None:
         ("sign", "'sign'"),
         ("8B:100,sign:10", "sign, then B stages"),
         ("sign4:100,sign:10", "amounts rising"),
-        ("probe=16;8B:10", "'probe=16'"),
+        ("probe=0;8B:10", "'probe=0'"),
+        ("16;8B:10", "'16'"),
+        ("probe=16;", "''"),
+        ("probe=16;exact:10", "leave out probe=16"),
         ("auto", "'auto'"),
         ("exact:0", "'exact:0'"),
         ("exact:10,raw:5", "Try exact:5"),

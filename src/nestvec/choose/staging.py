@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -169,6 +169,7 @@ def choose_plan(
         deepest = [f"{name}:{runs.deep}" for name in firsts[-1:] if name != last]
         plan = Plan.parse(",".join([*deepest, f"{last}:{wish.k}"]))
         estimates = [_Estimate(plan, 0.0, 0.0)]
+    estimates += _probing(runs, estimates, progress)
     if snapshot.has_vectors and wish.max_ram is None:
         estimates.append(_Estimate(Plan.parse(f"exact:{wish.k}"), 2.0, 0.0))
     candidates = _timed(snapshot, estimates, reporting, progress)
@@ -248,6 +249,34 @@ def _estimates(
         for second in cuts:
             if second != last and _deeper(first, second):
                 found += _of_chain(runs, (first, second), last, targets, k)
+        progress.advance(1)
+    progress.finish()
+    return found
+
+
+def _probing(runs: _Runs, estimates: Sequence[_Estimate], progress: Progress) -> list[_Estimate]:
+    """The cheapest plan of every target over as few lists as still reach it, if there are lists."""
+    lists = runs.snapshot.lists
+    if lists is None:
+        return []
+    cheapest: dict[float, _Estimate] = {}
+    for each in estimates:
+        if each.target not in cheapest or each.ms < cheapest[each.target].ms:
+            cheapest[each.target] = each
+    found = []
+    progress.start("trying lists", len(cheapest))
+    for target, each in cheapest.items():
+        # depths that just reach the target of all rows leave no room for what lists miss
+        stages = [replace(stage, keep=2 * stage.keep) for stage in each.plan.stages[:-1]]
+        plan = replace(each.plan, stages=(*stages, each.plan.stages[-1]))
+        probe = 1
+        while probe < lists.count:
+            probed = replace(plan, probe=probe)
+            recall = _recalls(runs.snapshot.rank(runs.sample.queries, probed), runs.sample)
+            if recall.mean() >= target:
+                found.append(_Estimate(probed, target, 0.0))
+                break
+            probe = max(probe + 1, probe * 3 // 2)
         progress.advance(1)
     progress.finish()
     return found
@@ -377,6 +406,12 @@ def _run(snapshot: Snapshot, plan: Plan, sample: _Sample) -> TimedPlan:
     ram = _ram(snapshot, plan.stages[0].name)
     recall = bootstrap_mean(np.array(recalls))
     return TimedPlan(str(plan), recall, float(np.median(times)), slow, int(np.mean(read)), ram)
+
+
+def _recalls(rankings: Sequence[Ranking], sample: _Sample) -> NDArray[np.float64]:
+    """The recall of every query that wants something."""
+    pairs = zip(rankings, sample.wanted, strict=True)
+    return np.array([_recall(found, wanted) for found, wanted in pairs if wanted])
 
 
 def _recall(ranking: Ranking, wanted: set[int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -14,8 +15,9 @@ from nestvec.errors import UserError
 from nestvec.index.cache import Cache
 from nestvec.index.columns import RowLike, survey
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json
-from nestvec.index.files import sync_folder
-from nestvec.index.manifest import write_manifest
+from nestvec.index.files import adopt, sync_folder
+from nestvec.index.lists import fit_centers
+from nestvec.index.manifest import Manifest, write_manifest
 from nestvec.index.plan import Plan
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.store import ROWS_FOLDER
@@ -34,6 +36,7 @@ from nestvec.vectors import check_range, check_vectors
 KEPT_VERSIONS = timedelta(days=7)
 """How long compaction keeps older versions."""
 _CODED_ROWS = 1 << 14
+_LIST_BYTES = 8
 
 
 class Collection(Snapshot):
@@ -52,7 +55,40 @@ class Collection(Snapshot):
             plan=str(plan),
             evidence_file=kept if evidence is None else put_json(evidence, files),
         )
-        name = write_manifest(manifest, files)
+        return self._with(manifest)
+
+    def make_lists(
+        self,
+        on: str | None = None,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Collection:
+        """A new version whose rows are sorted into lists, returned open.
+
+        on: what rows are sorted by, "8B" (a cut of the code) or "64d" (a width of the vectors); the
+        cut of 8 bytes, or the nearest one, where None. count: of lists, the square root of the rows
+        where None. Rows that are added later are sorted when they are first searched.
+        Raises UserError where `on` does not fit this collection, lists are more than rows, or
+        another process is writing.
+        """
+        if on is None:
+            on = f"{min(self.codec.level_ends, key=lambda end: abs(end - _LIST_BYTES))}B"
+        count = round(self.count**0.5) if count is None else count
+        centers = fit_centers(self._reader, self.codec, on, count, seed=seed, progress=progress)
+        files = self.path / FILES_FOLDER
+        unnamed = files / f"new-{os.getpid()}.safetensors"
+        centers.save(unnamed)
+        manifest = replace(self.manifest, lists_file=adopt(unnamed, files))
+        fresh = self._with(manifest)
+        assert fresh.lists is not None
+        fresh.lists.prepare(progress)
+        return fresh
+
+    def _with(self, manifest: Manifest) -> Collection:
+        """A new version with the same rows and another manifest, returned open."""
+        name = write_manifest(manifest, self.path / FILES_FOLDER)
         sync_folder(self.path)
         store = commit_manifest(self.path / ROWS_FOLDER, name)
         return Collection(self.path, store, manifest, self.codec, self.adapter)

@@ -67,6 +67,30 @@ def scan_planes(
     return found
 
 
+def scan_spans(
+    codec: Codec,
+    prepared: Prepared,
+    runs: Iterable[tuple[PlaneRun, I64]],
+    cut: int,
+    keep: int,
+) -> list[Shortlist]:
+    """As scan_planes, but only of the rows within spans (q, m, 2) of each run, from one to another.
+
+    A run's norms are exact. Memory: 24 bytes an entry for twice the shortlist a query.
+    """
+    tables = np.ascontiguousarray(prepared.tables[0][:, :cut])
+    asked = _asked(codec, tables, prepared.norms)
+    held = kernels.held(1, len(tables), keep)
+    for run, spans in runs:
+        rows = _rows(codec, run, cut)
+        some = _frozen(np.ascontiguousarray(spans))
+        if len(tables) == 1:
+            kernels_tables.scan_spans_alone(rows, asked, some, held)
+        else:
+            kernels_tables.scan_spans(rows, asked, some, held)
+    return _shortlists(held)
+
+
 def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
     of_byte = np.zeros(256, np.float32)
     if cut in codec.cuts:

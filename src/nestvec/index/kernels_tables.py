@@ -59,8 +59,10 @@ class Asked(NamedTuple):
 
 
 @compiled(boundscheck=False)
-def _look_up(sums: F32 | U64, plane: U8, n: int, table: F32 | U64) -> None:
-    """Sums of n rows of a block: table[0, plane[0, i]] + table[1, plane[1, i]] + ..., in order.
+def _look_up(sums: F32 | U64, plane: U8, low: int, n: int, table: F32 | U64) -> None:
+    """Sums of n rows of a block from row low on: of row i, table[0, plane[0, low + i]] and so on.
+
+    In the order of the planes.
 
     In words of four times 16 bits, four queries' sums at once, none of which exceeds its bits.
     """
@@ -71,29 +73,29 @@ def _look_up(sums: F32 | U64, plane: U8, n: int, table: F32 | U64) -> None:
         if width - done >= 8:
             for i in range(n):
                 total = sums[i] if done else zero
-                total += table[done, plane[done, i]]
-                total += table[done + 1, plane[done + 1, i]]
-                total += table[done + 2, plane[done + 2, i]]
-                total += table[done + 3, plane[done + 3, i]]
-                total += table[done + 4, plane[done + 4, i]]
-                total += table[done + 5, plane[done + 5, i]]
-                total += table[done + 6, plane[done + 6, i]]
-                total += table[done + 7, plane[done + 7, i]]
+                total += table[done, plane[done, low + i]]
+                total += table[done + 1, plane[done + 1, low + i]]
+                total += table[done + 2, plane[done + 2, low + i]]
+                total += table[done + 3, plane[done + 3, low + i]]
+                total += table[done + 4, plane[done + 4, low + i]]
+                total += table[done + 5, plane[done + 5, low + i]]
+                total += table[done + 6, plane[done + 6, low + i]]
+                total += table[done + 7, plane[done + 7, low + i]]
                 sums[i] = total
             done += 8
         elif width - done >= 4:
             for i in range(n):
                 total = sums[i] if done else zero
-                total += table[done, plane[done, i]]
-                total += table[done + 1, plane[done + 1, i]]
-                total += table[done + 2, plane[done + 2, i]]
-                total += table[done + 3, plane[done + 3, i]]
+                total += table[done, plane[done, low + i]]
+                total += table[done + 1, plane[done + 1, low + i]]
+                total += table[done + 2, plane[done + 2, low + i]]
+                total += table[done + 3, plane[done + 3, low + i]]
                 sums[i] = total
             done += 4
         else:
             for i in range(n):
                 total = sums[i] if done else zero
-                sums[i] = total + table[done, plane[done, i]]
+                sums[i] = total + table[done, plane[done, low + i]]
             done += 1
 
 
@@ -136,14 +138,14 @@ def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> 
         for q in range(asked.tables.shape[0]):
             if by_fours:
                 if q % 4 == 0:
-                    _look_up(totals, plane, n, asked.fours[q // 4])
+                    _look_up(totals, plane, 0, n, asked.fours[q // 4])
                 shift = np.uint64(16 * (q % 4))
                 step, offset = asked.bounds[q, 0], asked.bounds[q, 1]
                 for i in range(n):
                     bits = np.int32((totals[i] >> shift) & np.uint64(65535))
                     sums[i] = np.float32(bits) * step + offset
             else:
-                _look_up(sums, plane, n, asked.tables[q])
+                _look_up(sums, plane, 0, n, asked.tables[q])
             _finish(scores, sums, n, reciprocals, asked.factors[q], asked.metric, lengths)
             found = may_enter(places, scores, n, held.floors[lane, q])
             for k in range(found):
@@ -175,3 +177,44 @@ def scan_tables(rows: Rows, asked: Asked, held: Held) -> None:
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
         scan_lane(lane, n_lanes, rows, asked, held)
+
+
+@compiled(boundscheck=False)
+def _scan_spans_of(q: int, rows: Rows, asked: Asked, spans: I64, held: Held) -> None:
+    """Score the rows within spans (m, 2) by one query and keep the best."""
+    sums = np.empty(BLOCK_ROWS, np.float32)
+    scores = np.empty(BLOCK_ROWS, np.float32)
+    places = np.empty(BLOCK_ROWS, np.int64)
+    for span in range(len(spans)):
+        row, stop = spans[span]
+        while row < stop:
+            block, low = row // BLOCK_ROWS, row % BLOCK_ROWS
+            n = min(BLOCK_ROWS - low, stop - row)
+            _look_up(sums, rows.planes[block], low, n, asked.tables[q])
+            lengths = rows.lengths[row : row + n]
+            own = rows.exact[row : row + n]
+            _finish(scores, sums, n, own, asked.factors[q], asked.metric, lengths)
+            for k in range(may_enter(places, scores, n, held.floors[0, q])):
+                i = places[k]
+                if len(rows.alive) and not rows.alive[row + i]:
+                    continue
+                enter(held, 0, q, scores[i], sums[i], rows.seqs[row + i], rows.start + row + i)
+            row += n
+
+
+@compiled(parallel=True, boundscheck=False)
+def scan_spans(rows: Rows, asked: Asked, spans: I64, held: Held) -> None:
+    """Score the rows within each query's spans and keep its best, a query a thread.
+
+    spans: (q, m, 2), from a row up to another. rows.exact has the reciprocals of all norms. held
+    has one lane.
+    """
+    for q in prange(asked.tables.shape[0]):
+        _scan_spans_of(q, rows, asked, spans[q], held)
+
+
+@compiled(boundscheck=False)
+def scan_spans_alone(rows: Rows, asked: Asked, spans: I64, held: Held) -> None:
+    """scan_spans on the calling thread."""
+    for q in range(asked.tables.shape[0]):
+        _scan_spans_of(q, rows, asked, spans[q], held)

@@ -14,6 +14,8 @@ from nestvec.index.files import put_bytes, verified
 from nestvec.index.plan import Plan
 
 FORMAT_VERSION = 1
+# Fields that the first manifests of this format had not.
+_LATER = {"lists_file"}
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Manifest:
     prompts: text put before "query" and "document" inputs. encoder: whatever else the encoder
     wants back in order to be loaded alike. metric: "cosine", "dot" or "l2". dim: coordinates of
     a vector. rows: rows when this manifest was written. nesting: its text form, or None.
-    spec: the codec's. plan: the default plan's text form. codec_file, adapter_file and
-    evidence_file name files beside this one. machine: what was decided by the machine at hand
-    (device, number type). created_with: nestvec's version.
+    spec: the codec's. plan: the default plan's text form. codec_file, adapter_file, evidence_file
+    and lists_file (the centers of lists) name files beside this one. machine: what was decided by
+    the machine at hand (device, number type). created_with: nestvec's version.
     """
 
     metric: str
@@ -42,6 +44,7 @@ class Manifest:
     codec_file: str = ""
     adapter_file: str | None = None
     evidence_file: str | None = None
+    lists_file: str | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
     created_with: str = __version__
     format_version: int = FORMAT_VERSION
@@ -85,13 +88,13 @@ def parse_manifest(text: str, path: Path) -> Manifest:
             f"{_written_by(found)}, or build the collection again."
         )
     known = {f.name for f in fields(Manifest)}
-    missing = sorted(known - found.keys())
+    missing = sorted(known - found.keys() - _LATER)
     if missing:
         raise UserError(
             f"a manifest must have every field, and {path} lacks {', '.join(missing)}: "
             "build the collection again."
         )
-    manifest = Manifest(**{name: found[name] for name in known})
+    manifest = Manifest(**{name: found[name] for name in known & found.keys()})
     Plan.parse(manifest.plan)
     return manifest
 

@@ -7,6 +7,7 @@ stage before kept::
     sign:2000,33B:200,raw:10  count the signs that agree with the query's own first; of a code
                               that begins with a sign plane; sign4: the query in 4 bits, not 1
     128d:200,raw:10           the same over prefixes of the stored vectors
+    probe=16;8B:2000,raw:10   the first stage reads the 16 nearest lists alone
     exact:10                  the ten best by stored vectors, of which few are read; alone
 
 The shape is the adaptive retrieval of Kusupati et al. 2022 (arXiv:2205.13147), section 4.3,
@@ -70,12 +71,15 @@ class Plan:
     """
 
     stages: tuple[Stage, ...]
+    probe: int | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise UserError(f"a plan needs at least one stage; got none. Try {_EXAMPLE}.")
         for stage in self.stages:
             _check_stage(stage)
+        if self.probe is not None:
+            _check_probe(self)
         for before, after in pairwise(self.stages):
             _check_alone(self, before, after)
             _check_order(self, before, after)
@@ -89,7 +93,8 @@ class Plan:
         compact = "".join(text.split())
         if compact == "exact":
             compact = f"exact:{_EXACT_HITS}"
-        _refuse_later_kinds(compact)
+        _refuse_auto(compact)
+        probe, compact = _probe_of(compact)
         stages = []
         for part in compact.split(","):
             match = _STAGE.fullmatch(part)
@@ -107,10 +112,11 @@ class Plan:
             else:
                 kind: StageKind = "bytes" if match["unit"] == "B" else "dims"
                 stages.append(Stage(kind, int(match["amount"]), keep))
-        return cls(tuple(stages))
+        return cls(tuple(stages), probe)
 
     def __str__(self) -> str:
-        return ",".join(str(stage) for stage in self.stages)
+        first = "" if self.probe is None else f"probe={self.probe};"
+        return first + ",".join(str(stage) for stage in self.stages)
 
     @property
     def k(self) -> int:
@@ -140,7 +146,7 @@ class Plan:
                 f"the number of hits may not exceed what the stage before keeps; got {k} after "
                 f"{before}. Ask for at most {before.keep}, or keep more in that stage."
             )
-        return Plan((*self.stages[:-1], replace(self.stages[-1], keep=k)))
+        return replace(self, stages=(*self.stages[:-1], replace(self.stages[-1], keep=k)))
 
     def check(
         self,
@@ -150,13 +156,20 @@ class Plan:
         dim: int,
         has_vectors: bool,
         sign_bytes: int = 0,
+        lists: int = 0,
     ) -> None:
         """Raise UserError where a collection of these sizes cannot run the plan.
 
         code_bytes: bytes of the whole code; level_ends: the byte counts at which it may be cut;
         dim: coordinates of the vectors; has_vectors: whether they are stored. sign_bytes: of the
-        signs that the code begins with, 0 where it begins with something else.
+        signs that the code begins with, 0 where it begins with something else. lists: that rows
+        are sorted into, 0 for none.
         """
+        if self.probe is not None and self.probe > lists:
+            raise UserError(
+                f"a plan may not probe more lists than there are; got {self.probe}, and there are "
+                f"{lists:,}{': make some with nestvec lists' if not lists else ''}."
+            )
         for stage in self.stages:
             if stage.kind == "bytes":
                 _check_cut(stage, code_bytes, level_ends)
@@ -222,6 +235,17 @@ class Plan:
         return tuple(counts)
 
 
+def _check_probe(plan: Plan) -> None:
+    assert plan.probe is not None
+    if plan.probe < 1:
+        raise UserError(f"a plan probes 1 list or more; got {plan.probe}.")
+    if plan.stages[0].kind == "exact":
+        raise UserError(
+            f"an exact search rules rows out by bounds, not by lists; got {plan}: leave out "
+            f"probe={plan.probe}."
+        )
+
+
 def _check_stage(stage: Stage) -> None:
     if stage.keep < 1 or stage.amount < (0 if stage.kind in ("raw", "exact") else 1):
         raise UserError(f"a stage's counts must be at least 1; got {stage}. Try {_EXAMPLE}.")
@@ -266,14 +290,23 @@ def _check_cut(stage: Stage, code_bytes: int, level_ends: Sequence[int]) -> None
     )
 
 
-def _refuse_later_kinds(compact: str) -> None:
+def _refuse_auto(compact: str) -> None:
     if compact == "auto":
         raise UserError(
             "a plan is written as its stages; got 'auto', which names the one that nestvec plan "
             f"chose for a collection: write {_EXAMPLE}, for instance."
         )
-    if compact.startswith("probe="):
+
+
+def _probe_of(compact: str) -> tuple[int | None, str]:
+    """The lists to probe, None for all rows, and the stages' text."""
+    first, semicolon, stages = compact.partition(";")
+    if not semicolon:
+        return None, compact
+    match = re.fullmatch(r"probe=([1-9][0-9]*)", first)
+    if match is None:
         raise UserError(
-            f"this version has no plan {compact.split(';')[0]!r}: write stages such as {_EXAMPLE}, "
-            "or exact:10 for the best of all rows by their stored vectors."
+            f"before ';' a plan says how many lists it probes; got {first!r}. Try "
+            f"probe=16;{_EXAMPLE}."
         )
+    return int(match[1]), stages

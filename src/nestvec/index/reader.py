@@ -5,7 +5,7 @@ The only place that knows how columns, fragments and cached layouts become array
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -245,6 +245,22 @@ class Reader:
                 self._lengths(fragment),
                 self.alive(fragment),
             )
+
+    @property
+    def fragments(self) -> tuple[Fragment, ...]:
+        """The runs of rows that never change, in order."""
+        return self._store.fragments
+
+    def derived(
+        self,
+        fragment: Fragment,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        parts: Callable[[], Iterable[NDArray[Any]]],
+    ) -> NDArray[Any]:
+        """An array of a fragment that parts() computes, in order, where it is not kept yet."""
+        return self._cache.derived(fragment, name, shape, dtype, parts)
 
     def seqs(self, rows: I64) -> I64:
         """The seq (m,) of some rows."""

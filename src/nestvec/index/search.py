@@ -13,6 +13,7 @@ from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
 from nestvec.index import fused
 from nestvec.index.exact import exact_search
+from nestvec.index.lists import Lists
 from nestvec.index.plan import Plan, Stage
 from nestvec.index.reader import Reader
 from nestvec.index.scan import (
@@ -68,33 +69,48 @@ def run_plan(
     codec: Codec,
     reader: Reader,
     progress: Progress | None = None,
+    lists: Lists | None = None,
 ) -> list[Ranking]:
-    """The hits of queries (q, d) float32, in their order; the plan must fit the collection."""
+    """The hits of queries (q, d) float32, in their order; the plan must fit the collection.
+
+    lists: what a plan with probe reads.
+    """
     listener = progress or quiet()
     listener.start("searching", len(queries))
     rankings: list[Ranking] = []
     for start in range(0, len(queries), _GROUP_QUERIES):
         group = queries[start : start + _GROUP_QUERIES]
-        rankings += _run_group(plan, group, codec, reader)
+        rankings += _run_group(plan, group, codec, reader, lists)
         listener.advance(len(group))
     listener.finish()
     return rankings
 
 
-def _run_group(plan: Plan, queries: F32, codec: Codec, reader: Reader) -> list[Ranking]:
+def _run_group(
+    plan: Plan, queries: F32, codec: Codec, reader: Reader, lists: Lists | None
+) -> list[Ranking]:
     if plan.stages[0].kind == "exact":
         return _exactly(plan.stages[0], queries, codec, reader)
     begun = time.perf_counter()
     # Preparing belongs to the first stage's time: a plan without code stages does without it.
     prepared = codec.prepare(queries) if plan.reads_codes else None
     first = plan.stages[0]
-    shortlists = _first_stage(first, queries, prepared, codec, reader)
-    mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
     read = reader.bytes_read(plan)
+    scanned = np.full(len(queries), reader.count)
+    of_centers = 0
+    if plan.probe is None:
+        shortlists = _first_stage(first, queries, prepared, codec, reader)
+    else:
+        assert lists is not None
+        nearest = lists.nearest(queries, plan.probe)
+        scanned, of_centers = lists.scanned(nearest), lists.centers.size_bytes()
+        shortlists = _probed(first, queries, prepared, codec, reader, lists, nearest)
+    mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
     rankings = []
     for i, shortlist in enumerate(shortlists):
-        kept = len(shortlist.rows)
-        reports = [StageReport(str(first), read[0], reader.count, kept, mean_ms)]
+        kept, rows = len(shortlist.rows), int(scanned[i])
+        first_read = read[0] // reader.count * rows + of_centers
+        reports = [StageReport(str(first), first_read, rows, kept, mean_ms)]
         one = None if prepared is None else of_query(prepared, i)
         rankings.append(
             _later_stages(plan, queries[i], one, codec, reader, shortlist, reports, read[1:])
@@ -137,6 +153,53 @@ def _first_stage(
     )
 
 
+def _probed(
+    stage: Stage,
+    queries: F32,
+    prepared: Prepared | None,
+    codec: Codec,
+    reader: Reader,
+    lists: Lists,
+    nearest: I64,
+) -> list[Shortlist]:
+    """A first stage over each query's lists alone."""
+    if prepared is not None and stage.kind == "bytes" and fused.fits(codec, stage.amount):
+        return lists.scan(stage, nearest, prepared, reader)
+    found = []
+    for i, query in enumerate(queries):
+        rows = lists.rows(nearest[i], reader)
+        nothing = np.zeros(len(rows), np.float32)
+        everything = Shortlist(rows, reader.seqs(rows), nothing, nothing)
+        one = None if prepared is None else of_query(prepared, i)
+        found.append(_rescored(stage, query, one, codec, reader, everything, 0))
+    return found
+
+
+def _rescored(
+    stage: Stage,
+    query: F32,
+    prepared: Prepared | None,
+    codec: Codec,
+    reader: Reader,
+    shortlist: Shortlist,
+    done: int,
+) -> Shortlist:
+    """The best of one query's shortlist by a stage; done: bytes that its sums hold."""
+    rows = shortlist.rows
+    if prepared is not None and stage.kind == "bytes":
+        codes = reader.codes(rows, done, stage.amount)
+        norms = reader.norms(rows, stage.amount)
+        lengths = reader.lengths(rows)
+        return rescore(codec, prepared, shortlist, codes, norms, lengths, done, stage.keep)
+    if prepared is not None and stage.kind == "sign":
+        signs = reader.codes(rows, 0, codec.sign_bytes)
+        planes = codec.sign_planes(prepared, stage.amount)[0]
+        return rescore_signs(shortlist, signs, planes, stage.keep)
+    vectors = reader.vectors(rows, stage.amount or codec.dim)
+    lengths = reader.lengths(rows)
+    return rescore_vectors(query, shortlist, vectors, lengths, codec.metric, stage.keep)
+
+
 def _later_stages(
     plan: Plan,
     query: F32,
@@ -152,23 +215,9 @@ def _later_stages(
     for stage, stage_bytes in zip(plan.stages[1:], read, strict=True):
         begun = time.perf_counter()
         scanned = len(shortlist.rows)
-        rows = shortlist.rows
-        if prepared is not None and stage.kind == "bytes":
-            codes = reader.codes(rows, done, stage.amount)
-            norms = reader.norms(rows, stage.amount)
-            lengths = reader.lengths(rows)
-            shortlist = rescore(codec, prepared, shortlist, codes, norms, lengths, done, stage.keep)
+        shortlist = _rescored(stage, query, prepared, codec, reader, shortlist, done)
+        if stage.kind == "bytes":
             done = stage.amount
-        elif prepared is not None and stage.kind == "sign":
-            signs = reader.codes(rows, 0, codec.sign_bytes)
-            planes = codec.sign_planes(prepared, stage.amount)[0]
-            shortlist = rescore_signs(shortlist, signs, planes, stage.keep)
-        else:
-            vectors = reader.vectors(rows, stage.amount or codec.dim)
-            lengths = reader.lengths(rows)
-            shortlist = rescore_vectors(
-                query, shortlist, vectors, lengths, codec.metric, stage.keep
-            )
         ms = (time.perf_counter() - begun) * 1000
         reports.append(StageReport(str(stage), stage_bytes, scanned, len(shortlist.rows), ms))
     return Ranking(shortlist.rows, shortlist.scores, tuple(reports))

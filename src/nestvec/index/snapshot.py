@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
+from nestvec.codec.centers import Centers
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
 from nestvec.index.checksums import CHECKS_FOLDER
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, replaced_path
 from nestvec.index.files import tree_bytes, verified
+from nestvec.index.lists import Lists
 from nestvec.index.manifest import Manifest, read_manifest
 from nestvec.index.plan import Plan
 from nestvec.index.reader import Reader
@@ -79,7 +81,7 @@ class Snapshot:
     path: its folder. manifest: what it says of itself. codec: fitted. plan: the default plan.
     count: rows. dim: coordinates of a vector. adapter: what vectors and queries go through before
     the codec, or None. Vectors are stored untouched and mapped as they are read: with an adapter
-    `raw` and d stages rank by adapted vectors.
+    `raw` and d stages rank by adapted vectors. lists: what plans with probe read, or None.
     """
 
     def __init__(
@@ -98,6 +100,10 @@ class Snapshot:
         self._store = store
         self._cache = Cache(store, path / CACHE_FOLDER)
         self._reader = Reader(store, self._cache, codec, adapter)
+        self.lists: Lists | None = None
+        if manifest.lists_file is not None:
+            centers = Centers.load(verified(path / FILES_FOLDER, manifest.lists_file))
+            self.lists = Lists(centers, manifest.lists_file, self._reader, codec)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -197,7 +203,8 @@ class Snapshot:
         reader = self._reader
         if where is not None:
             reader = reader.restricted(self._store.matching(where))
-        return run_plan(chosen, self.map_queries(queries), self.codec, reader, progress)
+        asked = self.map_queries(queries)
+        return run_plan(chosen, asked, self.codec, reader, progress, self.lists)
 
     def checked_plan(self, plan: Plan | str | None = None, k: int | None = None) -> Plan:
         """The plan that a search would run; raises UserError where it does not fit.
@@ -214,6 +221,7 @@ class Snapshot:
             dim=self.codec.dim,
             has_vectors=self.has_vectors,
             sign_bytes=self.codec.sign_bytes,
+            lists=0 if self.lists is None else self.lists.count,
         )
         return chosen if k is None else chosen.with_k(k)
 
