@@ -32,10 +32,11 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "lance": (
         "index/store.py",
         "index/store_changes.py",
+        "index/store_recoding.py",
         "index/store_records.py",
         "index/store_versions.py",
     ),
-    "pyarrow": ("tables.py", "index/store_changes.py"),
+    "pyarrow": ("tables.py", "index/store_changes.py", "index/store_recoding.py"),
     "faiss": ("bridge/faiss_library.py",),
     "safetensors": (
         "adapters/adapter.py",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.info import Info, info
     from nestvec.jobs.lists import Listed, lists
     from nestvec.jobs.plan import PlanResult, plan
+    from nestvec.jobs.refit import Refitted, refit
     from nestvec.jobs.search import Answer, Opened
     from nestvec.jobs.search import open_collection as open
     from nestvec.jobs.train import TrainResult, train
@@ -72,6 +73,7 @@ __all__ = [
     "Opened",
     "Plan",
     "PlanResult",
+    "Refitted",
     "TrainResult",
     "UserError",
     "VectorAdapter",
@@ -93,6 +95,7 @@ __all__ = [
     "open",
     "plan",
     "prefix",
+    "refit",
     "save_vectors",
     "tag",
     "train",
@@ -123,6 +126,7 @@ _HOMES = {
     "Opened": ("nestvec.jobs.search", "Opened"),
     "Plan": ("nestvec.index.plan", "Plan"),
     "PlanResult": ("nestvec.jobs.plan", "PlanResult"),
+    "Refitted": ("nestvec.jobs.refit", "Refitted"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "Verified": ("nestvec.jobs.verify", "Verified"),
     "Versions": ("nestvec.jobs.versions", "Versions"),
@@ -142,6 +146,7 @@ _HOMES = {
     "open": ("nestvec.jobs.search", "open_collection"),
     "plan": ("nestvec.jobs.plan", "plan"),
     "prefix": ("nestvec.vectors", "prefix"),
+    "refit": ("nestvec.jobs.refit", "refit"),
     "save_vectors": ("nestvec.vectors", "save_vectors"),
     "tag": ("nestvec.jobs.versions", "tag"),
     "train": ("nestvec.jobs.train", "train"),

@@ -269,6 +269,25 @@ def test_rows_are_sorted_into_lists(folder, tmp_path):
     assert "write 8B or 64d" in refused.stderr
 
 
+def test_what_was_added_is_coded_anew(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    assert as_json("info", place)["drift"] is None
+    far = np.random.default_rng(5).standard_normal((40, 16)).astype(np.float32) ** 5
+    np.savez(tmp_path / "more.npz", vectors=far, ids=np.array([f"x{i}" for i in range(40)]))
+    run("add", place, tmp_path / "more.npz")
+    assert as_json("info", place)["drift"]["added"] == 40
+    assert (
+        "40 rows were added since the codec was fitted; their error is" in run("info", place).stdout
+    )
+    assert run("refit", place).stdout.startswith("130 rows coded anew by ")
+    assert as_json("info", place)["drift"] is None
+    assert as_json("refit", place, "--seed", "3")["rows"] == 130
+    assert as_json("verify", place)["whole"]
+    refused = CliRunner().invoke(main, ["refit", str(place), "--seed", "-1"])
+    assert refused.exit_code == 2
+
+
 def test_a_damaged_collection_is_told(folder, tmp_path):
     place = tmp_path / "a.nv"
     shutil.copytree(folder / "v.nv", place)

@@ -28,6 +28,7 @@ COMMANDS = {
     "versions": "List a collection's versions.",
     "tag": "Name a version, so that it stays.",
     "evaluate": "Measure every method at every byte count on your own data.",
+    "refit": "Fit a collection's codec on the rows it has now.",
     "lists": "Sort a collection's rows into lists, for plans with probe.",
     "plan": "Choose a collection's plan by measurement, or set one.",
     "choose": "Say the cheapest code and plan that keep what you wish.",

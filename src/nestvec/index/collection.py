@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.adapters.adapter import Adapter
+from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
 from nestvec.index.columns import RowLike, survey
@@ -29,6 +31,7 @@ from nestvec.index.store_changes import (
     delete_rows,
     put_rows,
 )
+from nestvec.index.store_recoding import recode_rows
 from nestvec.index.store_versions import Version, list_versions, tag_version, untag
 from nestvec.progress import Progress, quiet
 from nestvec.vectors import check_range, check_vectors
@@ -128,7 +131,7 @@ class Collection(Snapshot):
         if self.has_vectors:
             stored = vectors
             check_range(vectors, self._store.shape("vector")[1])
-        codes, facts = self._coded(vectors, progress or quiet())
+        codes, facts = _coded(self.codec, self.adapter, vectors, progress or quiet())
         arrays = Arrays(codes, facts, stored, self.codec.level_ends)
         store = put_rows(
             self.path / ROWS_FOLDER, rows, found, arrays, replacing=replacing, progress=progress
@@ -139,23 +142,53 @@ class Collection(Snapshot):
         """Raise UserError where add would refuse rows for their ids or columns: before encoding."""
         check_rows(self.path / ROWS_FOLDER, rows, survey(rows), replacing=replacing)
 
-    def _coded(
-        self, vectors: NDArray[Any], progress: Progress
-    ) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
-        """Codes (m, b) and facts of new vectors (m, d)."""
-        codes, facts = [], []
-        progress.start("encode", len(vectors))
-        for start in range(0, len(vectors), _CODED_ROWS):
-            some = vectors[start : start + _CODED_ROWS]
-            mapped = some if self.adapter is None else self.adapter.transform(some)
-            codes.append(self.codec.encode(mapped))
-            facts.append(self.codec.facts(codes[-1], mapped))
-            progress.advance(len(some))
-        progress.finish()
-        names = facts[0]
-        return np.concatenate(codes), {
-            name: np.concatenate([each[name] for each in facts]) for name in names
-        }
+    def refit(self, *, seed: int | None = None, progress: Progress | None = None) -> Collection:
+        """A new version whose codec is fitted on the rows as they are now, returned open.
+
+        The spec and the codec's other settings stay, and so do adapter, plan and lists; every row
+        is coded anew from its stored vector, and deleted rows leave. seed: another one than the
+        codec's. Memory: the codec's sample, all codes, and blocks of vectors.
+        Raises UserError where only codes are stored, the plan does not fit the new codec, the disk
+        is full, or another process is writing or has written.
+        """
+        vectors = self.vectors()
+        codec = Codec(**self.codec.get_params())
+        if seed is not None:
+            codec.set_params(seed=seed)
+        sample = vectors
+        if self.adapter is not None:
+            rng = np.random.default_rng(codec.seed)
+            count = min(len(vectors), codec.sample_rows)
+            picks = np.sort(rng.choice(len(vectors), count, replace=False))
+            sample = self.adapter.transform(np.asarray(vectors[picks]))
+        codec.fit(sample, progress=progress)
+        codes, facts = _coded(codec, self.adapter, vectors, progress or quiet())
+        files = self.path / FILES_FOLDER
+        unnamed = files / f"new-{os.getpid()}.safetensors"
+        codec.save(unnamed)
+        evidence = self.evidence()
+        if evidence is not None:
+            evidence.pop("plan", None)  # measured with the codes before
+        manifest = replace(
+            self.manifest,
+            codec_file=adopt(unnamed, files),
+            spec=codec.spec,
+            coded_version=self.version,
+            evidence_file=None if evidence is None else put_json(evidence, files),
+        )
+        self.plan.check(
+            code_bytes=codec.bytes,
+            level_ends=codec.level_ends,
+            dim=codec.dim,
+            has_vectors=True,
+            sign_bytes=codec.sign_bytes,
+            lists=0 if self.lists is None else self.lists.count,
+        )
+        name = write_manifest(manifest, files)
+        sync_folder(self.path)
+        arrays = Arrays(codes, facts, None, codec.level_ends)
+        store = recode_rows(self.path / ROWS_FOLDER, arrays, name, self.version, progress)
+        return Collection(self.path, store, manifest, codec, self.adapter)
 
     def delete(self, ids: Iterable[str]) -> Collection:
         """A new version without the rows of these ids, returned open; older versions keep them.
@@ -194,3 +227,22 @@ class Collection(Snapshot):
     def untag(self, name: str) -> None:
         """Take a name from its version; raises UserError where there is no such name."""
         untag(self.path / ROWS_FOLDER, name)
+
+
+def _coded(
+    codec: Codec, adapter: Adapter | None, vectors: NDArray[Any], progress: Progress
+) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
+    """Codes (m, b) and facts of untouched vectors (m, d)."""
+    codes, facts = [], []
+    progress.start("encode", len(vectors))
+    for start in range(0, len(vectors), _CODED_ROWS):
+        some = vectors[start : start + _CODED_ROWS]
+        mapped = some if adapter is None else adapter.transform(some)
+        codes.append(codec.encode(mapped))
+        facts.append(codec.facts(codes[-1], mapped))
+        progress.advance(len(some))
+    progress.finish()
+    names = facts[0]
+    return np.concatenate(codes), {
+        name: np.concatenate([each[name] for each in facts]) for name in names
+    }

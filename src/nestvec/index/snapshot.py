@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
 from nestvec.codec.centers import Centers
+from nestvec.codec.directions import directions
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
@@ -73,6 +74,19 @@ class Sizes:
     rows_on_disk: int
     files_on_disk: int
     cache_on_disk: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Mean squared errors of the whole code, of directions, which have length 1.
+
+    added: rows since the codec was fitted. error: of the rows that were there; added_error: of
+    those.
+    """
+
+    added: int
+    error: float
+    added_error: float
 
 
 class Snapshot:
@@ -320,6 +334,27 @@ class Snapshot:
             if own is not None:
                 alive[fragment.start : fragment.start + fragment.rows] = own
         return values[alive]
+
+    def drift(self, sample_rows: int = 2_000, seed: int = 0) -> Drift | None:
+        """How well rows that were added since are coded, beside those that the codec was fitted on.
+
+        sample_rows: of each, at most, drawn by seed. None where none were added, or none of the
+        older rows are left, or only codes are stored.
+        """
+        if not self.has_vectors or len(self._store.fragments) == 0:
+            return None
+        positions = self.positions()
+        added = self._reader.seqs(positions) >= (self.manifest.coded_version + 1) << 32
+        if not added.any() or added.all():
+            return None
+        rng = np.random.default_rng(seed)
+        errors = []
+        for group in (positions[~added], positions[added]):
+            picks = np.sort(rng.choice(group, min(len(group), sample_rows), replace=False))
+            rows = directions(self._reader.vectors(picks, self.codec.dim))
+            decoded = self.codec.decode(self._reader.codes(picks, 0, self.codec.bytes))
+            errors.append(float(((rows - decoded) ** 2).sum(axis=1).mean()))
+        return Drift(int(added.sum()), *errors)
 
     def sizes(self) -> Sizes:
         """Bytes per row, of the codec and on disk."""

@@ -45,7 +45,7 @@ _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 _KIND_KEY = b"nestvec:kind"
 _IDS_A_FILTER = 10_000
 _BATCH_CHARACTERS = 1 << 24
-_FRAGMENT_ROWS = 1 << 20
+FRAGMENT_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def write_rows(
     arrays: Arrays,
     manifest_name: str,
     *,
-    fragment_rows: int = _FRAGMENT_ROWS,
+    fragment_rows: int = FRAGMENT_ROWS,
     progress: Progress | None = None,
 ) -> None:
     """Write a new dataset in one commit, in the memory of a few batches.
@@ -81,7 +81,7 @@ def write_rows(
     import pyarrow as pa
 
     schema = _schema(pa, found.kinds, arrays, manifest_name)
-    with _writing(folder):
+    with writing(folder):
         fragments = _fragments_of(
             folder, schema, rows, found, arrays, 0, fragment_rows, progress or quiet()
         )
@@ -149,7 +149,7 @@ def put_rows(
     arrays: Arrays,
     *,
     replacing: bool,
-    fragment_rows: int = _FRAGMENT_ROWS,
+    fragment_rows: int = FRAGMENT_ROWS,
     progress: Progress | None = None,
 ) -> RowStore:
     """A new version with these rows after the others, in one commit; returned open.
@@ -165,7 +165,7 @@ def put_rows(
         dataset = lance.dataset(str(folder))
         kinds, touched, there = _checked(dataset, rows, found, replacing)
         first = (dataset.version + 1) << 32
-        with _writing(folder):
+        with writing(folder):
             fresh = _fragments_of(
                 folder, dataset.schema, rows, Survey(found.rows, kinds), arrays, first,
                 fragment_rows, progress or quiet(),
@@ -221,7 +221,7 @@ def delete_rows(folder: Path, ids: Sequence[str]) -> RowStore:
                 f"a collection keeps at least one row; got all {len(there):,} ids to delete: "
                 "remove its folder instead."
             )
-        with _writing(folder):
+        with writing(folder):
             updated, emptied = _without(dataset, touched, there)
             _commit(folder, lance.LanceOperation.Delete(updated, emptied, "ids"), dataset.version)
     return RowStore.open(folder)
@@ -238,13 +238,13 @@ def compact_rows(folder: Path, keep: timedelta) -> tuple[RowStore, int]:
     from lance.optimize import Compaction
 
     options = {
-        "target_rows_per_fragment": _FRAGMENT_ROWS,
+        "target_rows_per_fragment": FRAGMENT_ROWS,
         "materialize_deletions": True,
         "materialize_deletions_threshold": 0.0,
     }
     with one_writer(folder.parent), reading(folder):
         dataset = lance.dataset(str(folder))
-        with _writing(folder):
+        with writing(folder):
             tasks = Compaction.plan(dataset, options).tasks
             rewritten = [task.execute(dataset) for task in tasks]
             if rewritten:
@@ -315,7 +315,8 @@ def _kinds_there(schema: Any, kinds: Mapping[str, Kind]) -> dict[str, Kind]:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
+    """Tell a full disk as a UserError."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -393,10 +394,10 @@ def _batch(
         values.append(_typed(pa, column, schema.field(name).type, name, start))
     values += [np.asarray(fact[part]) for fact in arrays.facts.values()]
     for first, last in code_groups(arrays.level_ends):
-        values.append(_lists(pa, np.asarray(arrays.codes[part, first:last])))
+        values.append(lists_of(pa, np.asarray(arrays.codes[part, first:last])))
     if arrays.vectors is not None:
         number = schema.field("vector").type.value_type.to_pandas_dtype()
-        values.append(_lists(pa, np.asarray(arrays.vectors[part], number)))
+        values.append(lists_of(pa, np.asarray(arrays.vectors[part], number)))
     return pa.record_batch([v if isinstance(v, pa.Array) else pa.array(v) for v in values], schema)
 
 
@@ -411,6 +412,7 @@ def _typed(pa: ModuleType, values: list[Any], kind: Any, column: str, start: int
         ) from None
 
 
-def _lists(pa: ModuleType, rows: NDArray[Any]) -> Any:
+def lists_of(pa: ModuleType, rows: NDArray[Any]) -> Any:
+    """Rows (n, w) as an Arrow column of lists of w numbers."""
     flat = pa.array(np.ascontiguousarray(rows).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])

@@ -7,13 +7,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nestvec.index.snapshot import Sizes, Snapshot
+from nestvec.index.snapshot import Drift, Sizes, Snapshot
 from nestvec.jobs.sheets import codec_parts
+
+WORTH_REFITTING = 0.1
+"""How much larger the error of added rows is where refitting is advised."""
 
 
 @dataclass(frozen=True)
 class Info:
-    """Facts of a collection; kept: the share of quality its plan kept, with its interval."""
+    """Facts of a collection.
+
+    kept: the share of quality its plan kept, with its interval. drift: of rows added since the
+    codec was fitted, None where there are none or no vectors.
+    """
 
     path: str
     version: int
@@ -30,6 +37,7 @@ class Info:
     full: dict[str, float] | None
     kept: dict[str, float] | None
     sizes: Sizes
+    drift: Drift | None
     format_version: int
     created_with: str
 
@@ -55,10 +63,21 @@ class Info:
             *self._kept(),
             ("full vectors", "kept" if self.has_vectors else "not kept"),
             (codec_parts(self.adapter), f"{sizes.codec_bytes:,} bytes"),
+            *self._drifted(),
             ("on disk", f"{sizes.rows_on_disk + sizes.files_on_disk:,} bytes"),
             ("cache", f"{sizes.cache_on_disk:,} bytes, may be deleted"),
             ("format", f"{self.format_version}, written by nestvec {self.created_with}"),
         ]
+
+    def _drifted(self) -> list[tuple[str, str]]:
+        if self.drift is None:
+            return []
+        share = self.drift.added_error / self.drift.error - 1
+        words = (
+            f"{self.drift.added:,} rows were added since the codec was fitted; their error is "
+            f"{abs(share):.0%} {'larger' if share >= 0 else 'smaller'}"
+        )
+        return [("drift", words + (": nestvec refit" if share > WORTH_REFITTING else ""))]
 
     def _kept(self) -> list[tuple[str, str]]:
         if self.kept is None:
@@ -89,6 +108,7 @@ def info(path: str | os.PathLike[str]) -> Info:
         result.get("full"),
         result.get("kept"),
         opened.sizes(),
+        opened.drift(),
         manifest.format_version,
         manifest.created_with,
     )
