@@ -25,6 +25,7 @@ from nestvec.index.bounds import (
 )
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
+from nestvec.index.kernels_vectors import widened
 from nestvec.index.plan import Plan
 from nestvec.index.store import Fragment, RowStore
 
@@ -302,6 +303,8 @@ class Reader:
         """The first `width` coordinates of some rows, adapted where there is an adapter."""
         if self._adapter is not None:
             return self._adapter.transform(vectors[rows], width)
+        if vectors.dtype == np.float16:
+            return widened(vectors, rows, width)
         return np.ascontiguousarray(vectors[rows, :width], dtype=np.float32)
 
     def _gather(self, name: str, rows: I64) -> NDArray[Any]:
