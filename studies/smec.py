@@ -72,7 +72,7 @@ SUPERVISION = ("labels", "titles", "none")
 SETS = ("acl_abstracts", "scifact", "wikiqa", "quora_dup")
 SPEC, CODEC_ROWS = "64xcb", 20_000
 # What codes are measured over beside the untouched vectors, with pairs and without.
-UNDER_CODES = {True: ("linear", "distilled", "coded"), False: ("distilled", "spectemp")}
+UNDER_CODES = {True: ("linear", "coded"), False: ("distilled",)}
 # Where seeds are told apart and behaviour is looked into.
 HEADLINE = ("acl_abstracts", "labels")
 HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
