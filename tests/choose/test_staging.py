@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nestvec.choose import staging
+from nestvec.choose import depths, staging
 from nestvec.choose.staging import PlanWish, TimedPlan, choose_plan
 from nestvec.codec.nested import Codec
 from nestvec.data.rows import Row
@@ -146,14 +146,14 @@ def test_a_query_that_is_a_row_does_not_find_itself(tmp_path: Path) -> None:
 def test_depths_by_hand() -> None:
     ranks = np.array([0.0, 3.0, 7.0, 120.0, math.inf])
     # a quarter of what may be missed is kept as margin: .2 asks for .4, .6 for .7
-    assert staging._depth(ranks, 0.2) == 4
-    assert staging._depth(ranks, 0.4) == 8
-    assert staging._depth(ranks, 0.6) == 130  # two digits, upward
-    assert staging._depth(ranks, 1.0) is None
-    assert staging._depths(10, 100) == [20, 30, 45, 67, 100]
-    assert [staging._rounded(n) for n in (7, 99, 100, 101, 1234)] == [7, 99, 100, 110, 1300]
+    assert depths.depth_for(ranks, 0.2) == 4
+    assert depths.depth_for(ranks, 0.4) == 8
+    assert depths.depth_for(ranks, 0.6) == 130  # two digits, upward
+    assert depths.depth_for(ranks, 1.0) is None
+    assert depths.rising_depths(10, 100) == [20, 30, 45, 67, 100]
+    assert [depths.rounded(n) for n in (7, 99, 100, 101, 1234)] == [7, 99, 100, 110, 1300]
     first, second = np.array([4, 2, 9, 1]), np.array([1, 9, 4, 2])
-    assert [rows.tolist() for rows in staging._within([first], [second], 3)] == [[9, 4, 2]]
+    assert [rows.tolist() for rows in depths.within([first], [second], 3)] == [[9, 4, 2]]
 
 
 def test_wishes_that_are_none(tmp_path: Path) -> None:

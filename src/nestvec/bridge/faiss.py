@@ -82,7 +82,7 @@ class Residual:
         residual.cp.min_points_per_centroid = 1
         with by_blas(faiss):
             # faiss wants a row a codeword; where there are fewer, they are repeated
-            residual.train(np.ascontiguousarray(np.resize(rows, (max(len(rows), 256), dim))))
+            residual.train(np.ascontiguousarray(np.resize(rows, (max(len(rows), 256, dim), dim))))
         residual.max_beam_size = self.beam
         # a third of the time for the same codes
         residual.use_beam_LUT = 1

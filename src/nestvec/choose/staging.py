@@ -8,7 +8,6 @@ Depths are found on one half of the queries, recall is told of the other.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.choose.depths import depth_for, places, rising_depths, within
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan, Stage
 from nestvec.index.search import Ranking
@@ -37,7 +37,6 @@ _SHORTEST_CODE = 4
 _TIMED = 8
 _TIMED_QUERIES = 40
 _FEWEST_QUERIES = 4
-_MARGIN = 0.25
 
 
 @dataclass(frozen=True)
@@ -297,18 +296,18 @@ def _of_chain(
         return
     firsts = runs.ranked(names[0])
     if len(names) == 1:
-        ranks = _ranks(runs.sample, firsts)
+        ranks = places(runs.sample.wanted, firsts)
         for target in targets:
-            depth = _depth(ranks, target)
+            depth = depth_for(ranks, target)
             if depth is not None and (plan := _plan(runs, (*names, last), (depth, k))):
                 yield _Estimate(plan, target, _cost(runs, plan))
         return
     seconds = runs.ranked(*names)
     least: dict[float, _Estimate] = {}
-    for first_depth in _depths(k, runs.deep):
-        ranks = _ranks(runs.sample, list(_within(firsts, seconds, first_depth)))
+    for first_depth in rising_depths(k, runs.deep):
+        ranks = places(runs.sample.wanted, list(within(firsts, seconds, first_depth)))
         for target in targets:
-            depth = _depth(ranks, target)
+            depth = depth_for(ranks, target)
             if depth is None or 2 * depth > first_depth:
                 continue
             plan = _plan(runs, (*names, last), (first_depth, depth, k))
@@ -334,47 +333,6 @@ def _cost(runs: _Runs, plan: Plan) -> float:
     rows = plan.rows_read(runs.snapshot.count)
     later = zip(plan.stages[1:], rows[1:], strict=True)
     return runs.costs[plan.stages[0].name] + sum(runs.costs[s.name] * n for s, n in later)
-
-
-def _ranks(sample: _Sample, rankings: Sequence[I64]) -> NDArray[np.float64]:
-    """The place, from 0, of every wanted row in its query's ranking; inf where it is not in it."""
-    places: list[float] = []
-    for wanted, rows in zip(sample.wanted, rankings, strict=True):
-        at = {int(row): place for place, row in enumerate(rows) if int(row) in wanted}
-        places += [at.get(row, math.inf) for row in wanted]
-    return np.array(places)
-
-
-def _within(firsts: Sequence[I64], seconds: Sequence[I64], depth: int) -> Iterator[I64]:
-    """The second stage's rankings of what the first keeps at a depth."""
-    for first, second in zip(firsts, seconds, strict=True):
-        yield second[np.isin(second, first[:depth])]
-
-
-def _depth(ranks: NDArray[np.float64], target: float) -> int | None:
-    """The fewest rows, to two digits, within which the target's share of wanted rows stands.
-
-    And a little more than it: depths that just reach it on these queries miss it on half of others.
-    """
-    if not len(ranks):
-        return None
-    share = target + _MARGIN * (1 - target)
-    place = np.sort(ranks)[math.ceil(share * len(ranks) - 1e-9) - 1]
-    return None if math.isinf(place) else _rounded(int(place) + 1)
-
-
-def _rounded(depth: int) -> int:
-    """The same or a little more, two digits of it not zero."""
-    unit = 10 ** max(0, len(str(depth)) - 2)
-    return -(-depth // unit) * unit
-
-
-def _depths(k: int, deep: int) -> list[int]:
-    """Rising depths, each about half as much again as the one before."""
-    found = [_rounded(max(2 * k, 20))]
-    while found[-1] < deep:
-        found.append(min(deep, _rounded(found[-1] * 3 // 2)))
-    return found
 
 
 def _timed(
