@@ -29,7 +29,7 @@ ABLATION = {
     "smec: SMRL, ADS": Parts(True, True, False),
     "smec": Parts(),
 }
-CODED = ("acl_abstracts", "scifact")
+CODED = ("acl_abstracts",)
 # With neither labels nor titles a sentence still may ask for the text that it was taken from.
 OF_SENTENCES = ("linear, sentences", "smec, sentences")
 

@@ -38,7 +38,8 @@ def as_markdown(result: dict[str, Any]) -> str:
         out.append(f"Not run: {'; '.join(result['not_run'])}.\n")
     if result["not_coded"]:
         out.append(f"Codes were not measured on {', '.join(result['not_coded'])}.\n")
-    out.append(f"`{result['command']}` ({result['machine']})\n")
+    took = f"; {result['minutes']} minutes, from nothing" if result.get("minutes") else ""
+    out.append(f"`{result['command']}` ({result['machine']}{took})\n")
     return "\n".join(out)
 
 
