@@ -98,6 +98,9 @@ def test_a_compiled_scan_finds_what_the_plain_one_does(
         if data.draw(st.booleans(), "threads"):
             patch.setattr(fused, "_FEW_LOOK_UPS", 0)
             patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
+        if data.draw(st.booleans(), "sampled"):
+            patch.setattr(fused, "_FEWEST_SAMPLED", 0)
+            patch.setattr(fused, "_EVERY", data.draw(st.sampled_from([1, 2])))
         found, expected = both(material, queries, rows, seqs, cut, keep, ends, alive)
     assert len(found) == len(expected) == len(queries)
     for one, other in zip(found, expected, strict=True):
@@ -161,6 +164,9 @@ def test_signs_by_counting_bits(data: st.DataObject) -> None:
         if data.draw(st.booleans(), "threads"):
             patch.setattr(fused, "_FEW_WORDS", 0)
             patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
+        if data.draw(st.booleans(), "sampled"):
+            patch.setattr(fused, "_FEWEST_SAMPLED", 0)
+            patch.setattr(fused, "_EVERY", data.draw(st.sampled_from([1, 2])))
         found = fused.scan_signs(runs, queries, n, keep)
     bits = -(-width // 8) * 64
     for query, shortlist in zip(queries, found, strict=True):
@@ -174,6 +180,33 @@ def test_signs_by_counting_bits(data: st.DataObject) -> None:
         assert shortlist.seqs.tolist() == seqs[order].tolist()
         assert shortlist.scores.tolist() == scores[order].tolist()
         assert not shortlist.sums.any()
+
+
+def test_a_sample_that_is_better_than_the_rest_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    query = rng.integers(0, 256, 32).astype(np.uint8)
+    signs = rng.integers(0, 256, (6 * 1024, 32)).astype(np.uint8)
+    for block in (0, 2, 4):  # those that are sampled
+        near = slice(block * 1024, (block + 1) * 1024)
+        signs[near, :24] = query[:24]
+    run = SignRun(0, sign_words(signs), np.arange(len(signs)))
+    monkeypatch.setattr(fused, "_FEWEST_SAMPLED", 0)
+    monkeypatch.setattr(fused, "_EVERY", 2)
+    scans = []
+    real = fused.kernels_signs.scan_lane
+
+    def counted(*arguments: Any) -> None:
+        scans.append(arguments[-1])
+        real(*arguments)
+
+    monkeypatch.setattr(fused.kernels_signs, "scan_lane", counted)
+    (found,) = fused.scan_signs([run], query[None, None], len(signs), 400)
+    assert scans == [2, 1, 1]  # the sample, too few rows above what it says, and all again
+    scores = sign_scores(signs, query[None])
+    order = np.lexsort((np.arange(len(signs)), -scores))[:400]
+    assert found.rows.tolist() == order.tolist()
 
 
 @settings(deadline=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,9 @@ _FEW_WORDS = 4_000_000
 _HELD_ENTRIES = 1 << 22
 # Bounds of four cost as much as sums of one.
 _FEWEST_BY_FOURS = 2
+# Of the blocks, one of so many is sampled, where rows are so many.
+_EVERY = 16
+_FEWEST_SAMPLED = 1 << 16
 _NOTHING = np.empty(0, np.float32)
 _ALL = np.empty(0, bool)
 _METRICS = {"cosine": kernels_tables.COSINE, "dot": kernels_tables.DOT, "l2": kernels_tables.L2}
@@ -57,14 +61,68 @@ def scan_planes(
         part = slice(first, first + together)
         tables = np.ascontiguousarray(prepared.tables[0][part, :cut])
         asked = _asked(codec, tables, prepared.norms[part])
-        held = kernels.held(lanes, len(tables), keep)
+        scans = kernels_tables.scan_lane, kernels_tables.scan_tables
+        found += _shortlists(_held(fragments, asked, len(tables), count, keep, lanes, scans))
+    return found
+
+
+def _held(
+    fragments: list[Any],
+    asked: Any,
+    queries: int,
+    count: int,
+    keep: int,
+    lanes: int,
+    scans: tuple[Callable[..., None], Callable[..., None]],
+) -> kernels.Held:
+    """What lanes hold after a scan of all rows; scans: of one lane, and of all at once.
+
+    A sample of the blocks is scanned first, and what a row must beat from the start is taken from
+    it, a little too low. Where it was too high after all, and too few rows entered, all are scanned
+    without it.
+    """
+    alone, together = scans
+    floors = _sampled_floors(fragments, asked, queries, count, keep, alone)
+    while True:
+        held = kernels.held(lanes, queries, keep)
+        if floors is not None:
+            held.floors[:] = floors
+            held.floor_seqs[:] = np.iinfo(np.int64).max
         for rows in fragments:
             if lanes == 1:
-                kernels_tables.scan_lane(0, 1, rows, asked, held)
+                alone(0, 1, rows, asked, held, 1)
             else:
-                kernels_tables.scan_tables(rows, asked, held)
-        found += _shortlists(held)
-    return found
+                together(rows, asked, held)
+        if floors is None or (held.counts.sum(axis=0) >= keep).all():
+            return held
+        floors = None
+
+
+def _sampled_floors(
+    fragments: list[Any],
+    asked: Any,
+    queries: int,
+    count: int,
+    keep: int,
+    scan_lane: Callable[..., None],
+) -> F32 | None:
+    """Scores (q,) that more than `keep` of all rows reach, as a sample of the blocks has it.
+
+    None where rows are few, or what is kept of them is much.
+    """
+    expected = keep / _EVERY
+    wanted = math.ceil(expected + 4 * math.sqrt(expected) + 4)
+    if count < _FEWEST_SAMPLED or _EVERY * wanted > count // 4:
+        return None
+    held = kernels.held(1, queries, wanted)
+    for rows in fragments:
+        scan_lane(0, 1, rows, asked, held, _EVERY)
+    floors = np.full(queries, -np.inf, np.float32)
+    for q, entries in enumerate(held.counts[0]):
+        if entries >= wanted:
+            scores = held.scores[0, q, :entries]
+            floors[q] = np.partition(scores, entries - wanted)[entries - wanted]
+    return floors
 
 
 def scan_spans(
@@ -165,12 +223,8 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     found: list[Shortlist] = []
     for first in range(0, len(asked), together):
         some = _frozen(asked[first : first + together])
-        held = kernels.held(lanes, len(some), keep)
-        for rows in fragments:
-            if lanes == 1:
-                kernels_signs.scan_lane(0, 1, rows, some, held)
-            else:
-                kernels_signs.scan_signs(rows, some, held)
+        scans = kernels_signs.scan_lane, kernels_signs.scan_signs
+        held = _held(fragments, some, len(some), count, keep, lanes, scans)
         found += [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
     return found
 

@@ -93,20 +93,42 @@ def narrow(scores: F32, sums: F32, seqs: I64, rows: I64, count: int, keep: int) 
 
 
 @compiled(boundscheck=False)
-def enter(held: Held, lane: int, q: int, score: float, total: float, seq: int, row: int) -> None:
-    """Consider one row."""
-    floor = held.floors[lane, q]
-    if score < floor or (score == floor and seq > held.floor_seqs[lane, q]):
-        return
+def enter(
+    held: Held,
+    lane: int,
+    q: int,
+    places: I64,
+    found: int,
+    scores: F32,
+    sums: F32,
+    seqs: I64,
+    alive: NDArray[np.bool_],
+    start: int,
+) -> None:
+    """Consider the rows at the first `found` of some places, in their order.
+
+    scores, sums, seqs: by place. alive: by place, or empty for all. start: position of place 0.
+    """
+    # All at once: what is held of the query is then looked up once, not once a row.
+    own_scores, own_sums = held.scores[lane, q], held.sums[lane, q]
+    own_seqs, own_rows = held.seqs[lane, q], held.rows[lane, q]
     count = held.counts[lane, q]
-    held.scores[lane, q, count], held.sums[lane, q, count] = score, total
-    held.seqs[lane, q, count], held.rows[lane, q, count] = seq, row
-    count += 1
-    if count == held.scores.shape[2]:
-        scores, seqs = held.scores[lane, q], held.seqs[lane, q]
-        count = narrow(scores, held.sums[lane, q], seqs, held.rows[lane, q], count, held.keep)
-        held.floors[lane, q], held.floor_seqs[lane, q] = scores[count - 1], seqs[count - 1]
+    floor, floor_seq = held.floors[lane, q], held.floor_seqs[lane, q]
+    for k in range(found):
+        i = places[k]
+        score, seq = scores[i], seqs[i]
+        if score < floor or (score == floor and seq > floor_seq):
+            continue
+        if len(alive) and not alive[i]:
+            continue
+        own_scores[count], own_sums[count] = score, sums[i]
+        own_seqs[count], own_rows[count] = seq, start + i
+        count += 1
+        if count == len(own_scores):
+            count = narrow(own_scores, own_sums, own_seqs, own_rows, count, held.keep)
+            floor, floor_seq = own_scores[count - 1], own_seqs[count - 1]
     held.counts[lane, q] = count
+    held.floors[lane, q], held.floor_seqs[lane, q] = floor, floor_seq
 
 
 # A maximum is taken of several at once only if nothing is "not a number"; nothing here is.

@@ -71,22 +71,23 @@ def _agreeing(scores: F32, words: U64, n: int, query: U64) -> None:
 
 
 @compiled(boundscheck=False)
-def scan_lane(lane: int, n_lanes: int, rows: SignRows, queries: U64, held: Held) -> None:
-    """scan_signs of the blocks of one lane, on the calling thread."""
+def scan_lane(
+    lane: int, n_lanes: int, rows: SignRows, queries: U64, held: Held, every: int = 1
+) -> None:
+    """scan_signs of the blocks of one lane, or of one in `every`, on the calling thread."""
     scores = np.empty(BLOCK_ROWS, np.float32)
     places = np.empty(BLOCK_ROWS, np.int64)
     n_blocks = rows.words.shape[0]
-    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, every):
         first = block * BLOCK_ROWS
         n = min(BLOCK_ROWS, len(rows.seqs) - first)
+        seqs = rows.seqs[first : first + n]
+        alive = rows.alive[first : first + n]
         for q in range(queries.shape[0]):
             _agreeing(scores, rows.words[block], n, queries[q])
-            for k in range(may_enter(places, scores, n, held.floors[lane, q])):
-                i = places[k]
-                if len(rows.alive) and not rows.alive[first + i]:
-                    continue
-                row = rows.start + first + i
-                enter(held, lane, q, scores[i], scores[i], rows.seqs[first + i], row)
+            found = may_enter(places, scores, n, held.floors[lane, q])
+            if found:
+                enter(held, lane, q, places, found, scores, scores, seqs, alive, rows.start + first)
 
 
 @compiled(parallel=True, boundscheck=False)
@@ -98,4 +99,4 @@ def scan_signs(rows: SignRows, queries: U64, held: Held) -> None:
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
-        scan_lane(lane, n_lanes, rows, queries, held)
+        scan_lane(lane, n_lanes, rows, queries, held, 1)

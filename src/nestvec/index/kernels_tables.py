@@ -117,8 +117,10 @@ def _finish(
 
 
 @compiled(boundscheck=False)
-def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> None:
-    """scan_tables of the blocks of one lane, on the calling thread."""
+def scan_lane(
+    lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held, every: int = 1
+) -> None:
+    """scan_tables of the blocks of one lane, or of one in `every`, on the calling thread."""
     sums = np.empty(BLOCK_ROWS, np.float32)
     scores = np.empty(BLOCK_ROWS, np.float32)
     reciprocals = np.empty(BLOCK_ROWS, np.float32)
@@ -127,11 +129,12 @@ def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> 
     one, one_sum, one_score = np.empty((3, 1), np.float32)
     by_fours = len(asked.fours) > 0
     n_blocks = rows.planes.shape[0]
-    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, every):
         first = block * BLOCK_ROWS
         n = min(BLOCK_ROWS, rows.n_rows - first)
         plane = rows.planes[block]
         lengths = rows.lengths[first : first + n]
+        seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
         for i in range(n):
             row = first + i
             reciprocals[i] = rows.of_byte[rows.packed[row]] if len(rows.packed) else rows.exact[row]
@@ -148,23 +151,19 @@ def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held) -> 
                 _look_up(sums, plane, 0, n, asked.tables[q])
             _finish(scores, sums, n, reciprocals, asked.factors[q], asked.metric, lengths)
             found = may_enter(places, scores, n, held.floors[lane, q])
-            for k in range(found):
-                i = places[k]
-                if len(rows.alive) and not rows.alive[first + i]:
-                    continue
-                score, total = scores[i], sums[i]
-                if by_fours:
-                    if score < held.floors[lane, q]:
-                        continue
-                    # only a bound so far: what may enter is summed as it should be
+            if by_fours:
+                # only bounds so far: what may enter is summed as it should be
+                for k in range(found):
+                    i = places[k]
                     total = np.float32(0.0)
                     for j in range(asked.tables.shape[1]):
                         total += asked.tables[q, j, plane[j, i]]
                     one_sum[0], one[0] = total, reciprocals[i]
                     own_length = lengths[i : i + 1] if len(lengths) else lengths
                     _finish(one_score, one_sum, 1, one, asked.factors[q], asked.metric, own_length)
-                    score = one_score[0]
-                enter(held, lane, q, score, total, rows.seqs[first + i], rows.start + first + i)
+                    sums[i], scores[i] = total, one_score[0]
+            if found:
+                enter(held, lane, q, places, found, scores, sums, seqs, alive, rows.start + first)
 
 
 @compiled(parallel=True, boundscheck=False)
@@ -176,7 +175,7 @@ def scan_tables(rows: Rows, asked: Asked, held: Held) -> None:
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
-        scan_lane(lane, n_lanes, rows, asked, held)
+        scan_lane(lane, n_lanes, rows, asked, held, 1)
 
 
 @compiled(boundscheck=False)
@@ -194,11 +193,10 @@ def _scan_spans_of(q: int, rows: Rows, asked: Asked, spans: I64, held: Held) -> 
             lengths = rows.lengths[row : row + n]
             own = rows.exact[row : row + n]
             _finish(scores, sums, n, own, asked.factors[q], asked.metric, lengths)
-            for k in range(may_enter(places, scores, n, held.floors[0, q])):
-                i = places[k]
-                if len(rows.alive) and not rows.alive[row + i]:
-                    continue
-                enter(held, 0, q, scores[i], sums[i], rows.seqs[row + i], rows.start + row + i)
+            found = may_enter(places, scores, n, held.floors[0, q])
+            if found:
+                seqs, alive = rows.seqs[row : row + n], rows.alive[row : row + n]
+                enter(held, 0, q, places, found, scores, sums, seqs, alive, rows.start + row)
             row += n
 
 

@@ -48,6 +48,8 @@ class Lists:
         self._name = f"lists-{name[:12]}"
         self._reader = reader
         self._codec = codec
+        # of fragments with deleted rows, which are left, in the order of the lists
+        self._left: dict[int, NDArray[np.bool_]] = {}
 
     @property
     def count(self) -> int:
@@ -86,9 +88,9 @@ class Lists:
         for fragment in self._reader.fragments:
             order, alive = self._order(fragment), reader.alive(fragment)
             for low, high in self.spans(fragment, nearest):
-                some = order[low:high]
+                some = order[low:high].astype(np.int64)
                 found.append(fragment.start + (some if alive is None else some[alive[some]]))
-        return np.concatenate(found).astype(np.int64)
+        return np.concatenate(found)
 
     def scan(
         self, stage: Stage, nearest: I64, prepared: Prepared, reader: Reader
@@ -109,12 +111,11 @@ class Lists:
         for fragment in self._reader.fragments:
             mine = (places >= fragment.start) & (places < fragment.start + fragment.rows)
             order = self._order(fragment)
-            out[mine] = fragment.start + order[places[mine] - fragment.start]
+            out[mine] = fragment.start + order[places[mine] - fragment.start].astype(np.int64)
         return out
 
     def _run(self, fragment: Fragment, cut: int, reader: Reader) -> PlaneRun:
         """A fragment in the order of its lists."""
-        alive = reader.alive(fragment)
         lengths = None
         if self._codec.metric != "cosine":
             lengths = self._sorted(fragment, "length", (), np.float32, _lengths)
@@ -126,8 +127,19 @@ class Lists:
             self._sorted(fragment, f"norm-{cut}", (), np.float32, _norms_at(cut)),
             lengths,
             self._sorted(fragment, "seq", (), np.int64, _seqs),
-            None if alive is None else alive[self._order(fragment)],
+            self._alive(fragment, reader),
         )
+
+    def _alive(self, fragment: Fragment, reader: Reader) -> NDArray[np.bool_] | None:
+        """Which rows may be found, in the order of the lists; None for all."""
+        alive = reader.alive(fragment)
+        if alive is None:
+            return None
+        if reader is not self._reader:  # a filter's
+            return alive[self._order(fragment)]
+        if fragment.number not in self._left:
+            self._left[fragment.number] = alive[self._order(fragment)]
+        return self._left[fragment.number]
 
     def _planes(self, fragment: Fragment, cut: int) -> U8:
         shape = (-(-fragment.rows // BLOCK_ROWS), cut, BLOCK_ROWS)
