@@ -34,6 +34,7 @@ F32 = NDArray[np.float32]
 
 AUTO = "auto"
 """The name of the plan that was chosen by measurement."""
+_PLANS_KEPT = 256
 
 KEPT_VERSIONS = timedelta(days=7)
 """How long compaction keeps older versions."""
@@ -111,6 +112,8 @@ class Snapshot:
         self.codec = codec
         self.adapter = adapter
         self.plan = Plan.parse(manifest.plan)
+        # a search of few rows takes less than reading its plan does
+        self._plans: dict[tuple[Plan | str | None, int | None], Plan] = {}
         self._store = store
         self._cache = Cache(store, path / CACHE_FOLDER)
         self._reader = Reader(store, self._cache, codec, adapter)
@@ -226,6 +229,13 @@ class Snapshot:
         "auto" is the plan that was chosen by measurement (`nestvec plan`), the collection's own or
         not.
         """
+        if (plan, k) not in self._plans:
+            if len(self._plans) >= _PLANS_KEPT:
+                self._plans.clear()
+            self._plans[plan, k] = self._fitting(plan, k)
+        return self._plans[plan, k]
+
+    def _fitting(self, plan: Plan | str | None, k: int | None) -> Plan:
         if plan == AUTO:
             plan = self._measured_plan()
         chosen = Plan.parse(plan) if isinstance(plan, str) else plan or self.plan

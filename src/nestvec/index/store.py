@@ -58,6 +58,7 @@ class RowStore:
         self.count = sum(fragment.rows for fragment in self.fragments)
         self.live = self.count - sum(fragment.deleted for fragment in self.fragments)
         self._alive: dict[int, NDArray[np.bool_]] = {}
+        self._shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
         self.version: int = dataset.version
         self.columns: tuple[str, ...] = tuple(dataset.schema.names)
 
@@ -110,11 +111,12 @@ class RowStore:
 
     def shape(self, column: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """The shape of one row of a numeric column, and its number type."""
-        kind = self._dataset.schema.field(column).type
-        width = getattr(kind, "list_size", None)
-        if width is None:
-            return (), np.dtype(kind.to_pandas_dtype())
-        return (width,), np.dtype(kind.value_type.to_pandas_dtype())
+        if column not in self._shapes:
+            kind = self._dataset.schema.field(column).type
+            width = getattr(kind, "list_size", None)
+            own, shape = (kind, ()) if width is None else (kind.value_type, (width,))
+            self._shapes[column] = shape, np.dtype(own.to_pandas_dtype())
+        return self._shapes[column]
 
     def alive(self, fragment: Fragment) -> NDArray[np.bool_] | None:
         """Which rows of a fragment (rows,) are not deleted; None where none is."""
