@@ -131,6 +131,20 @@ def test_signs_are_read_of_lists_too(
         strict=True,
     ):
         assert one.rows.tolist() == other.rows.tolist()
+    decoded = listed.codec.decode(listed.codes(), 7)
+    of_row = lists_by_hand(listed, decoded)
+    nearest = listed.lists.nearest(queries, 2)
+    everything = listed.rank(queries, "sign:300")
+    for plan in ("probe=2;sign:40", "probe=2;sign:300"):
+        found = listed.rank(queries, plan)
+        for one, whole, own in zip(found, everything, nearest, strict=True):
+            within = whole.rows[np.isin(of_row[whole.rows], own)]
+            assert one.rows.tolist() == within[: int(plan.split(":")[1])].tolist()
+        for i, query in enumerate(queries):
+            assert listed.rank(query[None], plan)[0].rows.tolist() == found[i].rows.tolist()
+    left = listed.delete(f"r{row}" for row in range(0, 300, 3))
+    for ranking in left.rank(queries, "probe=2;sign:300"):
+        assert not (ranking.rows % 3 == 0).any()
 
 
 def test_fewer_rows_than_asked_for(make: Callable[..., Any], tmp_path: Path, queries: Any) -> None:

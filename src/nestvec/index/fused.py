@@ -125,6 +125,33 @@ def _sampled_floors(
     return floors
 
 
+def _sign_rows(run: SignRun) -> kernels_signs.SignRows:
+    alive = _ALL if run.alive is None else run.alive
+    return kernels_signs.SignRows(_frozen(run.words), run.start, _frozen(run.seqs), _frozen(alive))
+
+
+def _words(planes: U8) -> NDArray[np.uint64]:
+    """Packed bits (q, b, bytes) as words (q, b, w)."""
+    padded = np.pad(planes, ((0, 0), (0, 0), (0, -planes.shape[2] % 8)))
+    return np.ascontiguousarray(padded).view(np.uint64)
+
+
+def scan_sign_spans(runs: Iterable[tuple[SignRun, I64]], planes: U8, keep: int) -> list[Shortlist]:
+    """As scan_signs, but only of the rows within spans (q, m, 2) of each run, from one to another.
+
+    Memory: 24 bytes an entry for twice the shortlist a query.
+    """
+    asked = _frozen(_words(planes))
+    held = kernels.held(1, len(asked), keep)
+    for run, spans in runs:
+        rows, some = _sign_rows(run), _frozen(np.ascontiguousarray(spans))
+        if len(asked) == 1:
+            kernels_signs.scan_spans_alone(rows, asked, some, held)
+        else:
+            kernels_signs.scan_spans(rows, asked, some, held)
+    return [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
+
+
 def scan_spans(
     codec: Codec,
     prepared: Prepared,
@@ -206,17 +233,8 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     all rows; with one plane it falls with the angle (Charikar 2002, "Similarity estimation
     techniques from rounding algorithms"). Sums in hand are 0: a score is no sum of decoded bytes.
     """
-    fragments = [
-        kernels_signs.SignRows(
-            _frozen(run.words),
-            run.start,
-            _frozen(run.seqs),
-            _frozen(_ALL if run.alive is None else run.alive),
-        )
-        for run in runs
-    ]
-    rest = -planes.shape[2] % 8
-    asked = np.ascontiguousarray(np.pad(planes, ((0, 0), (0, 0), (0, rest)))).view(np.uint64)
+    fragments = [_sign_rows(run) for run in runs]
+    asked = _words(planes)
     keep = min(keep, count)
     lanes = 1 if count * asked.size < _FEW_WORDS else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))

@@ -40,9 +40,10 @@ class SignRows(NamedTuple):
     alive: NDArray[np.bool_]
 
 
-@compiled(boundscheck=False)
-def _agreeing(scores: F32, words: U64, n: int, query: U64) -> None:
-    """Of n rows of a block, bits that agree with the query's less those that do not.
+# Inlined, so that what scans whole blocks pays nothing for where others begin.
+@compiled(boundscheck=False, inline="always")
+def _agreeing(scores: F32, words: U64, low: int, n: int, query: U64) -> None:
+    """Of n rows of a block from row low on: bits that agree with the query's less the others.
 
     query: (b, w), planes of b bits a coordinate; what agrees with plane j counts 2^j.
     """
@@ -50,21 +51,23 @@ def _agreeing(scores: F32, words: U64, n: int, query: U64) -> None:
     everything = np.float32(64 * width * ((1 << planes) - 1))
     for plane in range(planes):
         twice = np.float32(2 << plane)
+        asked = query[plane]
         done = 0
         while done < width:
             first = plane == 0 and done == 0
             if width - done >= 4:
                 for i in range(n):
-                    differing = np.int32(_set_bits(words[done, i] ^ query[plane, done]))
-                    differing += np.int32(_set_bits(words[done + 1, i] ^ query[plane, done + 1]))
-                    differing += np.int32(_set_bits(words[done + 2, i] ^ query[plane, done + 2]))
-                    differing += np.int32(_set_bits(words[done + 3, i] ^ query[plane, done + 3]))
+                    at = low + i
+                    differing = np.int32(_set_bits(words[done, at] ^ asked[done]))
+                    differing += np.int32(_set_bits(words[done + 1, at] ^ asked[done + 1]))
+                    differing += np.int32(_set_bits(words[done + 2, at] ^ asked[done + 2]))
+                    differing += np.int32(_set_bits(words[done + 3, at] ^ asked[done + 3]))
                     before = everything if first else scores[i]
                     scores[i] = before - twice * np.float32(differing)
                 done += 4
             else:
                 for i in range(n):
-                    differing = np.int32(_set_bits(words[done, i] ^ query[plane, done]))
+                    differing = np.int32(_set_bits(words[done, low + i] ^ asked[done]))
                     before = everything if first else scores[i]
                     scores[i] = before - twice * np.float32(differing)
                 done += 1
@@ -84,7 +87,7 @@ def scan_lane(
         seqs = rows.seqs[first : first + n]
         alive = rows.alive[first : first + n]
         for q in range(queries.shape[0]):
-            _agreeing(scores, rows.words[block], n, queries[q])
+            _agreeing(scores, rows.words[block], 0, n, queries[q])
             found = may_enter(places, scores, n, held.floors[lane, q])
             if found:
                 enter(held, lane, q, places, found, scores, scores, seqs, alive, rows.start + first)
@@ -100,3 +103,38 @@ def scan_signs(rows: SignRows, queries: U64, held: Held) -> None:
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
         scan_lane(lane, n_lanes, rows, queries, held, 1)
+
+
+@compiled(boundscheck=False)
+def _scan_spans_of(q: int, rows: SignRows, query: U64, spans: I64, held: Held) -> None:
+    """Score the rows within spans (m, 2) by one query (b, w) and keep the best."""
+    scores = np.empty(BLOCK_ROWS, np.float32)
+    places = np.empty(BLOCK_ROWS, np.int64)
+    for span in range(len(spans)):
+        row, stop = spans[span]
+        while row < stop:
+            block, low = row // BLOCK_ROWS, row % BLOCK_ROWS
+            n = min(BLOCK_ROWS - low, stop - row)
+            _agreeing(scores, rows.words[block], low, n, query)
+            found = may_enter(places, scores, n, held.floors[0, q])
+            if found:
+                seqs, alive = rows.seqs[row : row + n], rows.alive[row : row + n]
+                enter(held, 0, q, places, found, scores, scores, seqs, alive, rows.start + row)
+            row += n
+
+
+@compiled(parallel=True, boundscheck=False)
+def scan_spans(rows: SignRows, queries: U64, spans: I64, held: Held) -> None:
+    """Score the rows within each query's spans (q, m, 2) and keep its best, a query a thread.
+
+    held has one lane.
+    """
+    for q in prange(queries.shape[0]):
+        _scan_spans_of(q, rows, queries[q], spans[q], held)
+
+
+@compiled(boundscheck=False)
+def scan_spans_alone(rows: SignRows, queries: U64, spans: I64, held: Held) -> None:
+    """scan_spans on the calling thread."""
+    for q in range(queries.shape[0]):
+        _scan_spans_of(q, rows, queries[q], spans[q], held)

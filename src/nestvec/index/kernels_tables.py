@@ -58,7 +58,8 @@ class Asked(NamedTuple):
     bounds: F32
 
 
-@compiled(boundscheck=False)
+# Inlined, so that what scans whole blocks pays nothing for where others begin.
+@compiled(boundscheck=False, inline="always")
 def _look_up(sums: F32 | U64, plane: U8, low: int, n: int, table: F32 | U64) -> None:
     """Sums of n rows of a block from row low on: of row i, table[0, plane[0, low + i]] and so on.
 

@@ -20,9 +20,9 @@ from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
 from nestvec.errors import UserError
 from nestvec.index import fused
-from nestvec.index.cache import BLOCK_ROWS
+from nestvec.index.cache import BLOCK_ROWS, sign_words
 from nestvec.index.plan import Plan, Stage, StageKind
-from nestvec.index.reader import PlaneRun, Reader
+from nestvec.index.reader import PlaneRun, Reader, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.store import Fragment
 from nestvec.progress import Progress, quiet
@@ -95,14 +95,19 @@ class Lists:
     def scan(
         self, stage: Stage, nearest: I64, prepared: Prepared, reader: Reader
     ) -> list[Shortlist]:
-        """For each query the best of its lists (q, probe) by leading bytes of codebooks."""
-        cut = stage.amount
-        runs = [
-            (self._run(fragment, cut, reader), self.spans(fragment, nearest))
-            for fragment in self._reader.fragments
-        ]
+        """For each query the best of its lists (q, probe) by bytes of codebooks or by signs."""
+        fragments = self._reader.fragments
+        spans = [self.spans(fragment, nearest) for fragment in fragments]
         keep = max(1, min(stage.keep, int(self.scanned(nearest).max())))
-        found = fused.scan_spans(self._codec, prepared, runs, cut, keep)
+        if stage.kind == "sign":
+            signs = [self._signs(fragment, reader) for fragment in fragments]
+            planes = self._codec.sign_planes(prepared, stage.amount)
+            found = fused.scan_sign_spans(zip(signs, spans, strict=True), planes, keep)
+        else:
+            cut = stage.amount
+            runs = [self._run(fragment, cut, reader) for fragment in fragments]
+            pairs = zip(runs, spans, strict=True)
+            found = fused.scan_spans(self._codec, prepared, pairs, cut, keep)
         return [replace(each, rows=self._positions(each.rows)) for each in found]
 
     def _positions(self, places: I64) -> I64:
@@ -129,6 +134,19 @@ class Lists:
             self._sorted(fragment, "seq", (), np.int64, _seqs),
             self._alive(fragment, reader),
         )
+
+    def _signs(self, fragment: Fragment, reader: Reader) -> SignRun:
+        """The signs of a fragment in the order of its lists."""
+        n_bytes = self._codec.sign_bytes
+        shape = (-(-fragment.rows // BLOCK_ROWS), -(-n_bytes // 8), BLOCK_ROWS)
+
+        def blocks() -> Iterator[NDArray[np.uint64]]:
+            for positions in self._positions_by(fragment, BLOCK_ROWS):
+                yield sign_words(self._reader.codes(positions, 0, n_bytes))
+
+        words = self._reader.derived(fragment, f"{self._name}-words", shape, np.uint64, blocks)
+        seqs = self._sorted(fragment, "seq", (), np.int64, _seqs)
+        return SignRun(fragment.start, words, seqs, self._alive(fragment, reader))
 
     def _alive(self, fragment: Fragment, reader: Reader) -> NDArray[np.bool_] | None:
         """Which rows may be found, in the order of the lists; None for all."""

@@ -163,7 +163,8 @@ def _probed(
     nearest: I64,
 ) -> list[Shortlist]:
     """A first stage over each query's lists alone."""
-    if prepared is not None and stage.kind == "bytes" and fused.fits(codec, stage.amount):
+    by_codebooks = stage.kind == "bytes" and fused.fits(codec, stage.amount)
+    if prepared is not None and (by_codebooks or stage.kind == "sign"):
         return lists.scan(stage, nearest, prepared, reader)
     found = []
     for i, query in enumerate(queries):
