@@ -100,9 +100,7 @@ def make(work: Path, data: Path | None, rows: int) -> None:
         assert real is not None, "--rows 0 needs --data"
         np.save(work / "vectors.npy", real)
     else:
-        out = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-            work / "vectors.npy", "w+", np.float32, (rows, DIM)
-        )
+        out = np.lib.format.open_memmap(work / "vectors.npy", "w+", np.float32, (rows, DIM))
         for start, block in synthetic(real, rows, rng):
             out[start : start + len(block)] = block
         if real is None:
@@ -121,7 +119,8 @@ def synthetic(real: F32 | None, rows: int, rng: np.random.Generator) -> Iterator
     if real is None:
         spectrum = (np.arange(1, DIM + 1) ** -0.6).astype(np.float32)
         axes = np.linalg.qr(rng.standard_normal((DIM, DIM)))[0].astype(np.float32)
-        centers = unit(rng.standard_normal((CLUSTERS, DIM)).astype(np.float32) * spectrum @ axes)
+        drawn = rng.standard_normal((CLUSTERS, DIM)).astype(np.float32)
+        centers = unit(drawn * spectrum @ axes)
         spread, shares = 0.06 * spectrum / spectrum.mean(), np.full(CLUSTERS, 1 / CLUSTERS)
     else:
         with threads() as pool:
@@ -129,7 +128,8 @@ def synthetic(real: F32 | None, rows: int, rng: np.random.Generator) -> Iterator
         nearest = (real @ centers.T - (centers**2).sum(axis=1) / 2).argmax(axis=1)
         rest = real - centers[nearest]
         values, vectors = np.linalg.eigh((rest.T @ rest).astype(np.float64) / len(rest))
-        axes, spread = vectors.T.astype(np.float32), np.sqrt(np.maximum(values, 0))
+        axes = vectors.T.astype(np.float32)
+        spread = np.sqrt(np.maximum(values, 0)).astype(np.float32)
         shares = np.bincount(nearest, minlength=CLUSTERS) / len(real)
     for start in range(0, rows, _BLOCK):
         n = min(_BLOCK, rows - start)
@@ -265,12 +265,12 @@ def nested(spec: str, lists: int | None) -> Callable[[Bench, Path, int], Built]:
         plans = [each.plan for each in choice.candidates]
         extra = 16 if lists is not None else 0  # a sorted row's norm, seq and place
 
+        def at(plan: str) -> Search:
+            return lambda asked: [each.rows for each in opened.rank(asked, plan)]
+
         def sweep() -> None:
             for plan in plans:
-                bench.point(
-                    plan,
-                    lambda asked, plan=plan: [each.rows for each in opened.rank(asked, plan)],
-                )
+                bench.point(plan, at(plan))
 
         ram = max(each.ram for each in choice.candidates if "exact" not in each.plan)
         return ram + extra * len(codes), 2 * DIM * len(codes), sweep
@@ -361,7 +361,7 @@ def usearch_graph(bench: Bench, _: Path, threads: int) -> Built:
     """HNSW of int8 vectors."""
     from usearch.index import Index
 
-    index = Index(ndim=DIM, metric="cos", dtype="i8")
+    index: Any = Index(ndim=DIM, metric="cos", dtype="i8")
     index.add(np.arange(len(bench.vectors)), np.ascontiguousarray(bench.vectors), threads=threads)
 
     def at(ef: int) -> Search:

@@ -44,7 +44,7 @@ def depth_for(ranks: NDArray[np.float64], target: float) -> int | None:
 def rounded(depth: int) -> int:
     """The same or a little more, two digits of it not zero."""
     unit = 10 ** max(0, len(str(depth)) - 2)
-    return -(-depth // unit) * unit
+    return int(-(-depth // unit) * unit)
 
 
 def rising_depths(k: int, deep: int) -> list[int]:
