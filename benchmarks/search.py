@@ -120,7 +120,7 @@ def synthetic(real: F32 | None, rows: int, rng: np.random.Generator) -> Iterator
         spectrum = (np.arange(1, DIM + 1) ** -0.6).astype(np.float32)
         axes = np.linalg.qr(rng.standard_normal((DIM, DIM)))[0].astype(np.float32)
         drawn = rng.standard_normal((CLUSTERS, DIM)).astype(np.float32)
-        centers = unit(drawn * spectrum @ axes)
+        centers = unit((drawn * spectrum @ axes).astype(np.float32))
         spread, shares = 0.06 * spectrum / spectrum.mean(), np.full(CLUSTERS, 1 / CLUSTERS)
     else:
         with threads() as pool:
