@@ -164,7 +164,7 @@ def test_nothing_that_was_reported_is_lost(
         after = change(what, before, material)
     older, newer = ((ids(one), hits(one, queries)) for one in (before, after))
     chance = random.Random(what)
-    chosen = [*chance.sample(moments[:-1], min(12, len(moments) - 1)), *[moments[-1]] * 8]
+    chosen = [*chance.sample(moments[:-1], min(8, len(moments) - 1)), *[moments[-1]] * 5]
     for number, moment in enumerate(chosen):
         place = tmp_path / f"cut-{number}"
         moment.survive(place, chance)
