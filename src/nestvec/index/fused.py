@@ -132,8 +132,10 @@ def _sign_rows(run: SignRun) -> kernels_signs.SignRows:
 
 def _words(planes: U8) -> NDArray[np.uint64]:
     """Packed bits (q, b, bytes) as words (q, b, w)."""
-    padded = np.pad(planes, ((0, 0), (0, 0), (0, -planes.shape[2] % 8)))
-    return np.ascontiguousarray(padded).view(np.uint64)
+    rest = -planes.shape[2] % 8
+    if rest:
+        planes = np.pad(planes, ((0, 0), (0, 0), (0, rest)))
+    return np.ascontiguousarray(planes).view(np.uint64)
 
 
 def scan_sign_spans(runs: Iterable[tuple[SignRun, I64]], planes: U8, keep: int) -> list[Shortlist]:
