@@ -165,9 +165,14 @@ def test_temperatures_of_widths_hold_where_negatives_are_concentrated(small_mode
     "changes",
     [
         {},
-        {"loss": {"learned": True}, "nesting": {"learned": True}},
+        pytest.param(
+            {"loss": {"learned": True}, "nesting": {"learned": True}}, marks=pytest.mark.slow
+        ),
         {"nesting": {"per_step": 2}, "train": {"mini_batch": 4}},
-        {"layers": {"kind": "two_d"}, "loss": {"schedule": "cosine", "last_temperature": 0.1}},
+        pytest.param(
+            {"layers": {"kind": "two_d"}, "loss": {"schedule": "cosine", "last_temperature": 0.1}},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["plain", "learned", "sampled and cached", "layers and schedule"],
 )
