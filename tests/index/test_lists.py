@@ -163,7 +163,7 @@ def test_lists_that_cannot_be(make: Callable[..., Any], tmp_path: Path, queries:
         ("8", 5, "got '8': write 8B or 64d"),
         ("13B", 5, "more bytes than the code has"),
         ("17d", 5, "more coordinates than a vector has"),
-        ("8B", 301, "got 301 for 300 rows"),
+        ("8B", 301, "got 301: write a number up to 300"),
         ("8B", 0, "got 0"),
     ]:
         with pytest.raises(UserError, match=says):

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from nestvec.codec import files
 from nestvec.codec.directions import directions
 from nestvec.codec.kmeans import progressive_kmeans, threads
-from nestvec.errors import UserError
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -40,15 +39,7 @@ class Centers:
 
     @classmethod
     def fit(cls, kind: str, amount: int, rows: F32, count: int, *, seed: int) -> Centers:
-        """Of a sample of rows (n, w), by k-means over their directions.
-
-        Raises UserError where there are fewer rows than lists.
-        """
-        if not 1 <= count <= len(rows):
-            raise UserError(
-                f"lists are at least 1, and no more than the rows they hold; got {count:,} for "
-                f"{len(rows):,} rows."
-            )
+        """Of a sample of rows (n, w), n at least count, by k-means over their directions."""
         few = len(rows) < ROWS_A_CENTER * count
         with threads() as pool:
             found = progressive_kmeans(directions(rows), count, pool, seed=seed, short=few)

@@ -123,15 +123,15 @@ class Lists:
         """A fragment in the order of its lists."""
         lengths = None
         if self._codec.metric != "cosine":
-            lengths = self._sorted(fragment, "length", (), np.float32, _lengths)
+            lengths = self._sorted(fragment, "length", np.float32, _lengths)
         return PlaneRun(
             fragment.start,
             fragment.rows,
             self._planes(fragment, cut),
             None,
-            self._sorted(fragment, f"norm-{cut}", (), np.float32, _norms_at(cut)),
+            self._sorted(fragment, f"norm-{cut}", np.float32, _norms_at(cut)),
             lengths,
-            self._sorted(fragment, "seq", (), np.int64, _seqs),
+            self._sorted(fragment, "seq", np.int64, _seqs),
             self._alive(fragment, reader),
         )
 
@@ -145,7 +145,7 @@ class Lists:
                 yield sign_words(self._reader.codes(positions, 0, n_bytes))
 
         words = self._reader.derived(fragment, f"{self._name}-words", shape, np.uint64, blocks)
-        seqs = self._sorted(fragment, "seq", (), np.int64, _seqs)
+        seqs = self._sorted(fragment, "seq", np.int64, _seqs)
         return SignRun(fragment.start, words, seqs, self._alive(fragment, reader))
 
     def _alive(self, fragment: Fragment, reader: Reader) -> NDArray[np.bool_] | None:
@@ -170,14 +170,12 @@ class Lists:
 
         return self._reader.derived(fragment, f"{self._name}-planes-{cut}", shape, np.uint8, blocks)
 
-    def _sorted(
-        self, fragment: Fragment, name: str, inner: tuple[int, ...], dtype: Any, of: Any
-    ) -> NDArray[Any]:
+    def _sorted(self, fragment: Fragment, name: str, dtype: Any, of: Any) -> NDArray[Any]:
         """What `of` reads of a fragment's rows, in the order of its lists."""
         return self._reader.derived(
             fragment,
             f"{self._name}-{name}",
-            (fragment.rows, *inner),
+            (fragment.rows,),
             dtype,
             lambda: (of(self._reader, rows) for rows in self._positions_by(fragment, _RUN_ROWS)),
         )
@@ -231,9 +229,15 @@ def fit_centers(
     """Centers of a drawn sample of the rows; on: "8B", a cut of the code, or "64d", a width.
 
     Memory: the sample, 64 rows a list and 250,000 at most, with two copies, and one run of rows.
-    Raises UserError where `on` does not fit the collection, or lists are more than sampled rows.
+    Raises UserError where `on` does not fit the collection, or lists are too many.
     """
     kind, amount = _parsed(on, reader, codec)
+    most = min(reader.count, _SAMPLE_ROWS)
+    if not 1 <= count <= most:
+        raise UserError(
+            f"lists are at least 1, and no more than the rows, or {_SAMPLE_ROWS:,}; got {count:,}: "
+            f"write a number up to {most:,}."
+        )
     listener = progress or quiet()
     wanted = min(reader.count, _SAMPLE_ROWS, max(10_000, ROWS_A_CENTER * count))
     picks = np.sort(np.random.default_rng(seed).choice(reader.count, wanted, replace=False))
