@@ -1,6 +1,7 @@
-"""What one scan of codes costs, beside FAISS: python benchmarks/scan.py [--rows N].
+"""What one scan of codes costs, beside others: python benchmarks/scan.py [--rows N].
 
-signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat. codebooks: 8 bytes
+signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat and NumKong's
+distances with a selection by counting; and against queries of 4 bits. codebooks: 8 bytes
 of codebooks against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (the same bytes)
 and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads memory,
 in the same run, by as many threads. Codes are drawn uniformly: a scan's time does not depend on
@@ -19,7 +20,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +32,16 @@ from numpy.typing import NDArray
 
 from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
+from nestvec.codec.signs import SignPlane
 from nestvec.index import fused
-from nestvec.index.cache import sign_words
+from nestvec.index.bit_slices import bit_slices
 from nestvec.index.reader import PlaneRun, SignRun
 
 DIM = 384
 KEEP = 1_000
 BATCH = 64
-ENGINES = {"signs": ("ours", "faiss"), "codebooks": ("ours", "PQ8x8", "RQ8x8", "PQ16x4")}
+_READ_TOGETHER = 4096
+ENGINES = {"signs": ("ours", "faiss", "numkong"), "codebooks": ("ours", "PQ8x8", "RQ8x8", "PQ16x4")}
 
 
 def main() -> None:
@@ -117,19 +122,71 @@ def signs_and_queries(rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def measure_signs_ours(rows: int, rounds: int) -> dict[str, float]:
     """Sign against sign, and reading the same words."""
     signs, queries = signs_and_queries(rows)
-    words = sign_words(signs)
-    del signs
-    run = SignRun(0, words, np.arange(rows))
+    words = signs.view(np.uint64).ravel()
+    words = words[: len(words) // _READ_TOGETHER * _READ_TOGETHER].reshape(-1, _READ_TOGETHER)
+    run = SignRun(0, 256, bit_slices(signs), np.arange(rows))
     planes = queries[:, None]
-    flat = words.reshape(len(words), -1)
     seen = np.empty(len(words), np.uint64)
     one, many = timed(
         lambda: fused.scan_signs([run], planes[:1], rows, KEEP),
         lambda: fused.scan_signs([run], planes, rows, KEEP),
         rounds,
     )
-    read, _ = timed(lambda: _read(flat, seen), lambda: None, rounds)
-    return {"ours, one": one, "ours, of 64": many, "memory read": read}
+    read, _ = timed(lambda: _read(words, seen), lambda: None, rounds)
+    table = np.random.default_rng(1).standard_normal((BATCH, 256)).astype(np.float32)
+    fine = SignPlane(256).planes((table, np.zeros(BATCH, np.float32)), 4)
+    one_fine, many_fine = timed(
+        lambda: fused.scan_signs([run], fine[:1], rows, KEEP),
+        lambda: fused.scan_signs([run], fine, rows, KEEP),
+        rounds,
+    )
+    return {
+        "ours, one": one,
+        "ours, of 64": many,
+        "ours in 4 bits, one": one_fine,
+        "ours in 4 bits, of 64": many_fine,
+        "memory read": read,
+    }
+
+
+def measure_signs_numkong(rows: int, rounds: int) -> dict[str, float]:
+    """All distances by NumKong, a share of the rows a thread, and those of the nearest 1,000."""
+    import numkong
+
+    signs, queries = signs_and_queries(rows)
+    threads = thread_count()
+    ends = [rows * i // threads for i in range(threads + 1)]
+    parts = [numkong.hammings_pack(signs[a:b], dtype="uint1") for a, b in pairwise(ends)]
+
+    def nearest(distances: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+        counts = np.cumsum(np.bincount(distances, minlength=257))
+        within = np.flatnonzero(distances <= np.searchsorted(counts, KEEP))
+        best = within[np.argsort(distances[within], kind="stable")[:KEEP]]
+        return best, distances[best]
+
+    def of_part(asked: NDArray[np.uint8], part: Any) -> list[Any]:
+        found = np.asarray(numkong.hammings_packed(asked, part))
+        return [nearest(each) for each in found]
+
+    def search(asked: NDArray[np.uint8], pool: ThreadPoolExecutor) -> list[NDArray[np.uint32]]:
+        found: list[Any] = [None] * len(asked)
+        # a few queries at a time: their distances stay in the cache of the last level
+        for some in range(0, len(asked), 8):
+            of_some = partial(of_part, asked[some : some + 8])
+            of_parts = list(pool.map(of_some, parts))
+            for q, each in enumerate(zip(*of_parts, strict=True)):
+                distances = np.concatenate([one[1] for one in each])
+                found[some + q] = np.sort(distances)[:KEEP]
+        return found
+
+    with ThreadPoolExecutor(threads) as pool:
+        (first,) = search(queries[:1], pool)
+        own = fused.scan_signs(
+            [SignRun(0, 256, bit_slices(signs), np.arange(rows))], queries[:1, None], rows, KEEP
+        )
+        assert ((256 - own[0].scores) / 2).astype(int).tolist() == first.tolist()
+        one, many = timed(lambda: search(queries[:1], pool), lambda: search(queries, pool), rounds)
+    return {"NumKong, one": one, "NumKong, of 64": many}
 
 
 def measure_signs_faiss(rows: int, rounds: int) -> dict[str, float]:
@@ -143,7 +200,7 @@ def measure_signs_faiss(rows: int, rounds: int) -> dict[str, float]:
     one, many = timed(
         lambda: index.search(queries[:1], KEEP), lambda: index.search(queries, KEEP), rounds
     )
-    run = SignRun(0, sign_words(signs), np.arange(rows))
+    run = SignRun(0, 256, bit_slices(signs), np.arange(rows))
     found = fused.scan_signs([run], queries[:1, None], rows, KEEP)[0]
     distances, _ = index.search(queries[:1], KEEP)
     assert ((256 - found.scores) / 2).astype(int).tolist() == distances[0].tolist()

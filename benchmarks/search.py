@@ -2,8 +2,9 @@
 
 Which engine finds 99 % of the ten best of exact search, how fast, and in how much memory: nested
 codes and signs by plans that nestvec chooses, with lists and without; FAISS (flat, HNSW, IVF-PQ
-fast scan and RaBitQ fast scan, both refined, binary signs refined), usearch (HNSW of int8) and
-numpy. Each engine runs in a process of its own on the same vectors, with --threads threads, one
+fast scan and RaBitQ fast scan, both refined, binary signs refined), usearch (HNSW and all rows of
+int8, all rows of signs refined), turbovec refined, LanceDB (IVF_PQ and IVF_RQ, refined) and numpy.
+Each engine runs in a process of its own on the same vectors, with --threads threads, one
 query at a time and 64 together; each is swept over its own settings on the same queries, and told
 at the cheapest one that reaches the recall.
 
@@ -326,35 +327,141 @@ def set_nothing(index: Any, setting: Any) -> None:
     """Of an index without settings."""
 
 
-def faiss_signs(bench: Bench, _: Path, threads: int) -> Built:
-    """IndexBinaryFlat over signs of 256 rotated coordinates, the best rescored by float16."""
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    rows = np.ascontiguousarray(bench.vectors)
-    turn = faiss.RandomRotationMatrix(DIM, 256)
-    turn.init(5)
-    index = faiss.IndexBinaryFlat(256)
-    for start in range(0, len(rows), _BLOCK):
-        index.add(np.packbits(turn.apply(rows[start : start + _BLOCK]) > 0, axis=1))
-    stored = rows.astype(np.float16)
+def refined(bench: Bench, ram: float, shortlists: Callable[[F32, int], NDArray[Any]]) -> Built:
+    """A first stage whose shortlists (q, depth) are rescored by float16 rows."""
+    stored = np.asarray(bench.vectors, np.float16)
 
     def at(depth: int) -> Search:
         def search(asked: F32) -> Any:
-            _, found = index.search(np.packbits(turn.apply(asked) > 0, axis=1), depth)
             best = []
-            for query, places in zip(asked, found, strict=True):
+            for query, places in zip(asked, shortlists(asked, depth), strict=True):
                 scores = stored[places].astype(np.float32) @ query
                 best.append(places[np.argsort(-scores)[:K]])
             return best
 
         return search
 
-    return (
-        32 * len(rows),
-        2 * DIM * len(rows),
-        lambda: bench.sweep([200, 500, 1000, 2000, 4000], at),
-    )
+    return ram, 2 * DIM * len(stored), lambda: bench.sweep(_DEPTHS, at)
+
+
+def turned_signs(bench: Bench) -> tuple[NDArray[np.uint8], Callable[[F32], NDArray[np.uint8]]]:
+    """Signs of 256 rotated coordinates, and what makes them of queries."""
+    import faiss
+
+    turn = faiss.RandomRotationMatrix(DIM, 256)
+    turn.init(5)
+
+    def signs(rows: F32) -> NDArray[np.uint8]:
+        return np.packbits(turn.apply(np.ascontiguousarray(rows)) > 0, axis=1)
+
+    starts = range(0, len(bench.vectors), _BLOCK)
+    return np.concatenate([signs(bench.vectors[i : i + _BLOCK]) for i in starts]), signs
+
+
+def faiss_signs(bench: Bench, _: Path, threads: int) -> Built:
+    """IndexBinaryFlat over signs, the best rescored."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    rows, signs = turned_signs(bench)
+    index = faiss.IndexBinaryFlat(256)
+    index.add(rows)
+    return refined(bench, 32 * len(rows), lambda asked, m: index.search(signs(asked), m)[1])
+
+
+def usearch_signs(bench: Bench, _: Path, threads: int) -> Built:
+    """Every row of signs by usearch's own distances, the best rescored."""
+    from usearch.index import search
+
+    rows, signs = turned_signs(bench)
+
+    def shortlists(asked: F32, depth: int) -> Any:
+        found = search(
+            rows, signs(asked), depth, metric="hamming", dtype="b1", exact=True, threads=threads
+        )
+        return np.asarray(found.keys).reshape(len(asked), -1).astype(np.int64)
+
+    return refined(bench, 32 * len(rows), shortlists)
+
+
+def usearch_flat(bench: Bench, _: Path, threads: int) -> Built:
+    """Every row of int8."""
+    from usearch.index import search as nearest
+
+    rows = np.rint(np.asarray(bench.vectors) * 127).astype(np.int8)
+
+    def search(asked: F32) -> Any:
+        eighths = np.rint(asked * 127).astype(np.int8)
+        found = nearest(rows, eighths, K, metric="cos", exact=True, threads=threads)
+        return np.asarray(found.keys).reshape(len(asked), -1).astype(np.int64)
+
+    return DIM * len(rows), 0, lambda: bench.sweep(["flat"], lambda _: search)
+
+
+def turbovec_flat(n_bits: int) -> Callable[[Bench, Path, int], Built]:
+    """Every row by turbovec, the best rescored."""
+
+    def build(bench: Bench, _: Path, threads: int) -> Built:
+        os.environ["RAYON_NUM_THREADS"] = str(threads)
+        from turbovec import TurboQuantIndex
+
+        index = TurboQuantIndex(dim=DIM, bit_width=n_bits)
+        for start in range(0, len(bench.vectors), _BLOCK):
+            index.add(np.ascontiguousarray(bench.vectors[start : start + _BLOCK]))
+        ram = len(index.to_bytes())
+        return refined(bench, ram, lambda asked, m: np.asarray(index.search(asked, m)[1], np.int64))
+
+    return build
+
+
+def lancedb_lists(kind: str, **how: int) -> Callable[[Bench, Path, int], Built]:
+    """A table of LanceDB with an index, its best refined by the stored vectors."""
+
+    def build(bench: Bench, work: Path, threads: int) -> Built:
+        os.environ["LANCE_CPU_THREADS"] = str(threads)
+        import lancedb
+        import pyarrow as pa
+
+        place = work / f"lancedb-{kind}"
+        shutil.rmtree(place, ignore_errors=True)
+        schema = pa.schema([("vector", pa.list_(pa.float32(), DIM)), ("row", pa.int64())])
+
+        def batches() -> Iterator[Any]:
+            for start in range(0, len(bench.vectors), _BLOCK):
+                block = np.asarray(bench.vectors[start : start + _BLOCK])
+                values = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), DIM)
+                rows = pa.array(np.arange(start, start + len(block)))
+                yield pa.record_batch([values, rows], schema=schema)
+
+        table = lancedb.connect(place).create_table("rows", batches(), schema=schema)
+        stored = _size(place)
+        lists = round(len(bench.vectors) ** 0.5)
+        table.create_index(
+            metric="dot", vector_column_name="vector", index_type=kind, num_partitions=lists, **how
+        )
+        index = _size(place) - stored
+
+        def at(setting: Any) -> Search:
+            probes, factor = setting
+
+            def search(asked: F32) -> Any:
+                found = []
+                for query in asked:
+                    wish = table.search(query).distance_type("dot").limit(K).select(["row"])
+                    wish = wish.minimum_nprobes(probes).maximum_nprobes(probes)
+                    found.append(wish.refine_factor(factor).to_arrow()["row"].to_numpy())
+                return found
+
+            return search
+
+        return index, stored, lambda: bench.sweep(_PROBES, at)
+
+    return build
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files under a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def usearch_graph(bench: Bench, _: Path, threads: int) -> Built:
@@ -387,6 +494,7 @@ def numpy_flat(bench: Bench, _: Path, threads: int) -> Built:
     return 4 * DIM * len(rows), 0, lambda: bench.sweep(["flat"], lambda _: search)
 
 
+_DEPTHS = [50, 100, 200, 500, 1000, 2000, 4000]
 _EFS = [32, 64, 128, 256, 512, 1024]
 _PROBES = [(4, 4), (8, 8), (16, 8), (32, 16), (64, 16), (128, 32), (256, 64)]
 
@@ -405,6 +513,12 @@ ENGINES: dict[str, Callable[[Bench, Path, int], Built]] = {
     ),
     "faiss BinaryFlat, refined": faiss_signs,
     "usearch HNSW i8": usearch_graph,
+    "usearch exact i8": usearch_flat,
+    "usearch exact b1, refined": usearch_signs,
+    "turbovec 2 bits, refined": turbovec_flat(2),
+    "turbovec 4 bits, refined": turbovec_flat(4),
+    "lancedb IVF_PQ, refined": lancedb_lists("IVF_PQ", num_sub_vectors=48),
+    "lancedb IVF_RQ, refined": lancedb_lists("IVF_RQ"),
     "numpy": numpy_flat,
 }
 

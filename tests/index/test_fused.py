@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nestvec.index import fused, kernels
-from nestvec.index.cache import sign_words
+from nestvec.index.bit_slices import bit_slices
 from nestvec.index.reader import CodeRun, PlaneRun, SignRun
 from nestvec.index.scan import Shortlist, scan, sign_scores
 
@@ -157,18 +157,20 @@ def test_signs_by_counting_bits(data: st.DataObject) -> None:
     alive = rng.random(n) < 0.7 if data.draw(st.booleans()) else np.ones(n, bool)
     ends = (0, n // 2, n) if n > 2 and data.draw(st.booleans()) else (0, n)
     runs = [
-        SignRun(a, sign_words(signs[a:b]), seqs[a:b], None if alive.all() else alive[a:b])
+        SignRun(
+            a, 8 * width, bit_slices(signs[a:b]), seqs[a:b], None if alive.all() else alive[a:b]
+        )
         for a, b in pairwise(ends)
     ]
     with pytest.MonkeyPatch.context() as patch:
         if data.draw(st.booleans(), "threads"):
-            patch.setattr(fused, "_FEW_WORDS", 0)
+            patch.setattr(fused, "_FEW_SIGN_BYTES", 0)
             patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
         if data.draw(st.booleans(), "sampled"):
             patch.setattr(fused, "_FEWEST_SAMPLED", 0)
             patch.setattr(fused, "_EVERY", data.draw(st.sampled_from([1, 2])))
         found = fused.scan_signs(runs, queries, n, keep)
-    bits = -(-width // 8) * 64
+    bits = 8 * width
     for query, shortlist in zip(queries, found, strict=True):
         scores = np.zeros(n, int)
         for j in range(planes):
@@ -187,11 +189,12 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
 ) -> None:
     rng = np.random.default_rng(0)
     query = rng.integers(0, 256, 32).astype(np.uint8)
-    signs = rng.integers(0, 256, (6 * 1024, 32)).astype(np.uint8)
-    for block in (0, 2, 4):  # those that are sampled
-        near = slice(block * 1024, (block + 1) * 1024)
-        signs[near, :24] = query[:24]
-    run = SignRun(0, sign_words(signs), np.arange(len(signs)))
+    signs = rng.integers(0, 256, (24 * 256, 32)).astype(np.uint8)
+    groups = signs.reshape(24, 256, 32)
+    for group in range(24):
+        if (group + group // 16) % 2 == 0:  # those that are sampled
+            groups[group, :, :24] = query[:24]
+    run = SignRun(0, 256, bit_slices(signs), np.arange(len(signs)))
     monkeypatch.setattr(fused, "_FEWEST_SAMPLED", 0)
     monkeypatch.setattr(fused, "_EVERY", 2)
     scans = []

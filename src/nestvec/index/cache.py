@@ -1,10 +1,10 @@
 """Derived arrays beside the rows, memory-mapped by every reader; the folder may be deleted.
 
 Per fragment: `planes-0-b` (blocks, b, 1024) uint8, the first b bytes of the code, byte-plane
-major within blocks of 1,024 rows, for scans; `words-0-b` the same of signs, by words of 64 bits;
-`rows-a-b` (n, b - a) uint8, row major, for
-survivors; columns as they are: norms, lengths, seq, vector (n, d); and what is computed of them,
-such as the bounds of an exact search (see bounds).
+major within blocks of 1,024 rows, for scans; `slices-0-b` the same of signs, by planes of bits (see
+bit_slices); `rows-a-b` (n, b - a) uint8, row major, for survivors; columns as they are: norms,
+lengths, seq, vector (n, d); and what is computed of them, such as the bounds of an exact search
+(see bounds).
 Files are .npy, written under a temporary name and renamed, named by the fragment's content.
 A file that is missing or of the wrong size is written again; where the folder cannot be written
 to, the array is kept in memory.
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from nestvec.index import bit_slices
 from nestvec.index.columns import code_column
 from nestvec.index.store import Fragment, RowStore
 
@@ -57,17 +58,17 @@ class Cache:
 
         return self._array(fragment.key, f"planes-{start}-{stop}", shape, np.uint8, blocks)
 
-    def words(self, fragment: Fragment, group: tuple[int, int], n_bytes: int) -> U64:
-        """The first n_bytes of a code column as sign_words lays them out."""
+    def slices(self, fragment: Fragment, group: tuple[int, int], n_bytes: int) -> U64:
+        """The first n_bytes of a code column, signs, as bit_slices lays them out."""
         start, stop = group
-        shape = (-(-fragment.rows // BLOCK_ROWS), -(-n_bytes // 8), BLOCK_ROWS)
 
         def blocks() -> Iterator[U64]:
             parts = self._read(fragment, (code_column(start, stop),), stop - start)
-            for rows in _regular(parts, BLOCK_ROWS):
-                yield sign_words(rows[:, :n_bytes])
+            for rows in _regular(parts, bit_slices.BLOCK_ROWS):
+                yield bit_slices.bit_slices(rows[:, :n_bytes])
 
-        return self._array(fragment.key, f"words-{start}-{n_bytes}", shape, np.uint64, blocks)
+        shape = bit_slices.slice_shape(fragment.rows, n_bytes)
+        return self._array(fragment.key, f"slices-{start}-{n_bytes}", shape, np.uint64, blocks)
 
     def rows(self, fragment: Fragment, groups: tuple[tuple[int, int], ...]) -> U8:
         """Neighbouring code columns row-major: (rows, bytes of all groups) uint8."""
@@ -160,18 +161,6 @@ class Cache:
                 found = _in_memory(shape, np.dtype(dtype), parts())
             self._open[file_name] = found
         return self._open[file_name]
-
-
-def sign_words(signs: U8) -> U64:
-    """Packed signs (n, b) by blocks of 1,024 rows, word-plane major: (blocks, words, 1024)."""
-    n, width = signs.shape
-    blocks, words = -(-n // BLOCK_ROWS), -(-width // 8)
-    out = np.zeros((blocks, words, BLOCK_ROWS), np.uint64)
-    for block in range(blocks):
-        part = signs[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
-        padded = np.ascontiguousarray(np.pad(part, ((0, 0), (0, words * 8 - width))))
-        out[block, :, : len(part)] = padded.view(np.uint64).T
-    return out
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:

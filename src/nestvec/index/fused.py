@@ -14,6 +14,7 @@ from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared, reciprocals
 from nestvec.index import kernels, kernels_signs, kernels_tables
+from nestvec.index.bit_slices import Additions
 from nestvec.index.reader import PlaneRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.selection import best, ranked
@@ -22,10 +23,10 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
-# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups, or words
-# of signs, take some 4 ms alone.
+# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take some 4 ms
+# alone, so many bytes of signs one or two.
 _FEW_LOOK_UPS = 4_000_000
-_FEW_WORDS = 4_000_000
+_FEW_SIGN_BYTES = 32_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
 # Bounds of four cost as much as sums of one.
@@ -127,15 +128,14 @@ def _sampled_floors(
 
 def _sign_rows(run: SignRun) -> kernels_signs.SignRows:
     alive = _ALL if run.alive is None else run.alive
-    return kernels_signs.SignRows(_frozen(run.words), run.start, _frozen(run.seqs), _frozen(alive))
+    return kernels_signs.SignRows(
+        _frozen(run.slices), run.bits, run.start, _frozen(run.seqs), _frozen(alive)
+    )
 
 
-def _words(planes: U8) -> NDArray[np.uint64]:
-    """Packed bits (q, b, bytes) as words (q, b, w)."""
-    rest = -planes.shape[2] % 8
-    if rest:
-        planes = np.pad(planes, ((0, 0), (0, 0), (0, rest)))
-    return np.ascontiguousarray(planes).view(np.uint64)
+def _additions(planes: U8) -> Additions:
+    asked = kernels_signs.additions(_frozen(np.ascontiguousarray(planes)))
+    return Additions(*(_frozen(each) for each in asked[:-1]), asked.depth)
 
 
 def scan_sign_spans(runs: Iterable[tuple[SignRun, I64]], planes: U8, keep: int) -> list[Shortlist]:
@@ -143,11 +143,11 @@ def scan_sign_spans(runs: Iterable[tuple[SignRun, I64]], planes: U8, keep: int) 
 
     Memory: 24 bytes an entry for twice the shortlist a query.
     """
-    asked = _frozen(_words(planes))
-    held = kernels.held(1, len(asked), keep)
+    asked = _additions(planes)
+    held = kernels.held(1, len(planes), keep)
     for run, spans in runs:
         rows, some = _sign_rows(run), _frozen(np.ascontiguousarray(spans))
-        if len(asked) == 1:
+        if len(planes) == 1:
             kernels_signs.scan_spans_alone(rows, asked, some, held)
         else:
             kernels_signs.scan_spans(rows, asked, some, held)
@@ -231,20 +231,19 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     """For each query the best `keep` of all `count` rows by their signs.
 
     planes: (q, b, bytes) uint8, SignPlane.planes of the queries. A score is over planes j the
-    number of agreeing bits less that of the others, times 2^j, where bits beyond the last agree in
-    all rows; with one plane it falls with the angle (Charikar 2002, "Similarity estimation
-    techniques from rounding algorithms"). Sums in hand are 0: a score is no sum of decoded bytes.
+    number of agreeing bits less that of the others, times 2^j; with one plane it falls with the
+    angle (Charikar 2002, "Similarity estimation techniques from rounding algorithms"). Sums in hand
+    are 0: a score is no sum of decoded bytes.
     """
     fragments = [_sign_rows(run) for run in runs]
-    asked = _words(planes)
     keep = min(keep, count)
-    lanes = 1 if count * asked.size < _FEW_WORDS else thread_count()
+    lanes = 1 if count * planes.size < _FEW_SIGN_BYTES else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
     found: list[Shortlist] = []
-    for first in range(0, len(asked), together):
-        some = _frozen(asked[first : first + together])
+    for first in range(0, len(planes), together):
+        some = planes[first : first + together]
         scans = kernels_signs.scan_lane, kernels_signs.scan_signs
-        held = _held(fragments, some, len(some), count, keep, lanes, scans)
+        held = _held(fragments, _additions(some), len(some), count, keep, lanes, scans)
         found += [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
     return found
 

@@ -1,140 +1,301 @@
-"""Compiled scans of sign planes, by counting bits."""
+"""Compiled scans of sign planes, by adding up bit planes (see bit_slices)."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from nestvec.codec.kernels import compiled
-from nestvec.index.kernels import BLOCK_ROWS, Held, enter, may_enter
+from nestvec.index.bit_slices import BLOCK_GROUPS, BLOCK_WORDS, GROUP_ROWS, Additions
+from nestvec.index.kernels import Held, enter
+from nestvec.index.kernels_bits import HELD, WORDS, add_planes, copy_slices, lowest_bit, not_below
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 
+_WORD_BYTES = 8
+_BLOCK_ROWS = BLOCK_GROUPS * GROUP_ROWS
+# So many rows at most wait to enter, while others are let by that they would have kept out.
+_WAITING = 256
 
-@intrinsic
-def _set_bits(typing: Any, word: Any) -> Any:
-    """The number of set bits: the processor's own instruction, or shifts where it has none."""
 
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.ctpop(values[0])
+@compiled(boundscheck=False)
+def _digit(number: int) -> int:
+    """The lowest digit, -1, 0 or 1, of a number's non-adjacent form (Reitwiesner 1960)."""
+    return 2 - (number & 3) if number & 1 else 0
 
-    return word(word), emit
+
+@compiled(boundscheck=False)
+def additions(planes: U8) -> Additions:
+    """What queries add up, with as few digits that are not 0 as can be.
+
+    planes: (q, b, bytes) uint8, packed planes of b bits a coordinate; a weight w is over planes j
+    the sum of 2^j where the bit is set and -2^j where it is not.
+    """
+    n_queries, n_bits, width = planes.shape
+    n = 8 * width
+    weights = np.empty((n_queries, n), np.int64)
+    sides = np.empty(n_queries, np.int64)
+    totals, bounds = np.zeros(n_queries, np.int64), np.zeros(n_queries, np.int64)
+    # u has b bits and a sign, and so at most b digits
+    sums = np.zeros((n_queries, 2 * n_bits, 4), np.int64)
+    added = 0
+    for q in range(n_queries):
+        costs = np.zeros(2, np.int64)
+        for i in range(n):
+            weight = 0
+            for j in range(n_bits):
+                bit = planes[q, j, i // 8] >> np.uint8(7 - i % 8) & 1
+                weight += (2 * np.int64(bit) - 1) << j
+            weights[q, i] = weight
+            totals[q] += weight
+            bounds[q] += abs(weight)
+            for way in range(2):
+                u = (weight + 1 - 2 * way) // 2
+                while u:
+                    digit = _digit(u)
+                    costs[way] += abs(digit)
+                    u = (u - digit) >> 1
+        # w is 2 u - 1, and set bits count against a row, or 2 u + 1
+        sides[q] = 1 if costs[0] <= costs[1] else 0
+        for i in range(n):
+            u, j = (weights[q, i] - 1) // 2 + sides[q], 0
+            while u:
+                digit = _digit(u)
+                if digit:
+                    sums[q, j if digit > 0 else n_bits + j, 3] += 1
+                u, j = (u - digit) >> 1, j + 1
+        for k in range(2 * n_bits):
+            sums[q, k, 0], sums[q, k, 1] = k // n_bits, k % n_bits + 1
+            sums[q, k, 2] = added
+            added += sums[q, k, 3]
+            sums[q, k, 3] = sums[q, k, 2]
+    words = np.empty(added, np.int64)
+    for q in range(n_queries):
+        for i in range(n):
+            u, j = (weights[q, i] - 1) // 2 + sides[q], 0
+            while u:
+                digit = _digit(u)
+                if digit:
+                    k = j if digit > 0 else n_bits + j
+                    words[sums[q, k, 3]] = i * BLOCK_WORDS
+                    sums[q, k, 3] += 1
+                u, j = (u - digit) >> 1, j + 1
+    # A sum less what it must reach is between -2 bounds - 1 and 2 bounds, and has a sign.
+    depth = 2
+    while 2 * bounds.max() + 1 >= 1 << (depth - 1):
+        depth += 1
+    depth = max(depth, n_bits + HELD)
+    return Additions(words, sums, sides, totals, bounds, depth)
 
 
 class SignRows(NamedTuple):
     """Rows to scan.
 
-    words: (blocks, w, 1024) uint64, word-plane major. start: position of the first. seqs: (n,)
-    int64. alive: (n,), which rows may be found, empty for all.
+    slices: (blocks, bits + c, 64) uint64 (see bit_slices). bits: of a row. start: position of the
+    first. seqs: (n,) int64. alive: (n,), which rows may be found, empty for all.
     """
 
-    words: U64
+    slices: U64
+    bits: int
     start: int
     seqs: I64
     alive: NDArray[np.bool_]
 
 
-# Inlined, so that what scans whole blocks pays nothing for where others begin.
-@compiled(boundscheck=False, inline="always")
-def _agreeing(scores: F32, words: U64, low: int, n: int, query: U64) -> None:
-    """Of n rows of a block from row low on: bits that agree with the query's less the others.
+class _Work(NamedTuple):
+    """Memory of one lane: 256 rows' sums and what is found of them.
 
-    query: (b, w), planes of b bits a coordinate; what agrees with plane j counts 2^j.
+    sides: (2, depth, 4) what counts for the rows and against them. limit: (depth, 4) what they must
+    reach. zeros: (depth, 4). reached: (4,), those that did. places, scores (4096,): of a block.
     """
-    planes, width = query.shape
-    everything = np.float32(64 * width * ((1 << planes) - 1))
-    for plane in range(planes):
-        twice = np.float32(2 << plane)
-        asked = query[plane]
-        done = 0
-        while done < width:
-            first = plane == 0 and done == 0
-            if width - done >= 4:
-                for i in range(n):
-                    at = low + i
-                    differing = np.int32(_set_bits(words[done, at] ^ asked[done]))
-                    differing += np.int32(_set_bits(words[done + 1, at] ^ asked[done + 1]))
-                    differing += np.int32(_set_bits(words[done + 2, at] ^ asked[done + 2]))
-                    differing += np.int32(_set_bits(words[done + 3, at] ^ asked[done + 3]))
-                    before = everything if first else scores[i]
-                    scores[i] = before - twice * np.float32(differing)
-                done += 4
-            else:
-                for i in range(n):
-                    differing = np.int32(_set_bits(words[done, low + i] ^ asked[done]))
-                    before = everything if first else scores[i]
-                    scores[i] = before - twice * np.float32(differing)
-                done += 1
+
+    sides: U64
+    limit: U64
+    zeros: U64
+    reached: U64
+    places: I64
+    scores: F32
+
+
+@compiled(boundscheck=False)
+def _work(depth: int) -> _Work:
+    return _Work(
+        np.zeros((2, depth, WORDS), np.uint64),
+        np.zeros((depth, WORDS), np.uint64),
+        np.zeros((depth, WORDS), np.uint64),
+        np.zeros(WORDS, np.uint64),
+        np.empty(_BLOCK_ROWS, np.int64),
+        np.empty(_BLOCK_ROWS, np.float32),
+    )
+
+
+@compiled(boundscheck=False)
+def _least(floor: float, asked: Additions, q: int) -> int:
+    """The least sum over set bits, of w, whose score is not below a floor."""
+    bound, total = asked.bounds[q], asked.totals[q]
+    if floor <= -2.0 * bound - total:
+        return -bound
+    if floor > 2.0 * bound - total:
+        return bound + 1
+    return np.int64(np.ceil((floor + total) / 2))
+
+
+@compiled(boundscheck=False)
+def _set_limit(work: _Work, least: int, side: int) -> None:
+    """What is to be reached, on the side where the number of set bits is not."""
+    number = least if side == 0 else -least
+    for s in range(work.limit.shape[0]):
+        word = np.uint64(-((number >> s) & 1))
+        for t in range(WORDS):
+            work.limit[s, t] = word
+
+
+@compiled(boundscheck=False)
+def _sum_up(work: _Work, rows: SignRows, block: int, group: int, asked: Additions, q: int) -> None:
+    """The sums of a block's group of 256 rows, and which of them reach the limit."""
+    depth, side, planes = work.limit.shape[0], asked.sides[q], rows.slices.shape[1]
+    first_word = block * planes * BLOCK_WORDS + group * WORDS
+    here = rows.slices.ctypes.data + _WORD_BYTES * first_word
+    sides, added = work.sides.ctypes.data, asked.planes.ctypes.data
+    slice_bytes = _WORD_BYTES * WORDS
+    counts = here + _WORD_BYTES * rows.bits * BLOCK_WORDS
+    count_slices = planes - rows.bits
+    there = sides + slice_bytes * side * depth
+    copy_slices(counts, BLOCK_WORDS, there, count_slices)
+    zeros, rest = work.zeros.ctypes.data, depth - count_slices
+    copy_slices(zeros, WORDS, there + slice_bytes * count_slices, rest)
+    copy_slices(work.limit.ctypes.data, WORDS, sides + slice_bytes * (1 - side) * depth, depth)
+    for i in range(asked.sums.shape[1]):
+        first, stop = asked.sums[q, i, 2], asked.sums[q, i, 3]
+        if first < stop:
+            low = asked.sums[q, i, 1]
+            sums = sides + slice_bytes * (asked.sums[q, i, 0] * depth + low)
+            add_planes(here, planes * BLOCK_WORDS, added, first, stop, sums, depth - low)
+    not_below(sides, sides + slice_bytes * depth, depth, work.reached.ctypes.data)
+
+
+@compiled(boundscheck=False)
+def _gather(
+    work: _Work, group: int, low: int, high: int, least: int, total: int, found: int
+) -> int:
+    """Append the places of rows that reach the limit, and note their scores; returns their number.
+
+    low, high: places in the block that are asked for.
+    """
+    depth = work.limit.shape[0]
+    for t in range(WORDS):
+        left = work.reached[t]
+        while left:
+            bit = lowest_bit(left)
+            left &= left - np.uint64(1)
+            place = group * GROUP_ROWS + 64 * t + np.int64(bit)
+            if low <= place < high:
+                above = np.int64(0)
+                for s in range(depth):
+                    one = np.int64((work.sides[0, s, t] >> bit) & np.uint64(1))
+                    other = np.int64((work.sides[1, s, t] >> bit) & np.uint64(1))
+                    above += (one - other) << s
+                above &= (np.int64(1) << depth) - 1
+                work.places[found] = place
+                work.scores[place] = np.float32(2 * (least + above) - total)
+                found += 1
+    return found
+
+
+@compiled(boundscheck=False)
+def _scan_block(
+    work: _Work,
+    rows: SignRows,
+    block: int,
+    low: int,
+    high: int,
+    asked: Additions,
+    q: int,
+    held: Held,
+    lane: int,
+    every: int,
+) -> None:
+    """Score the rows of a block from low to high by one query and keep the best.
+
+    every: only one group of 256 rows of so many is scanned.
+    """
+    start = block * _BLOCK_ROWS
+    seqs, alive = rows.seqs[start : start + high], rows.alive[start : start + high]
+    total, floor = asked.totals[q], held.floors[lane, q]
+    least = _least(floor, asked, q)
+    _set_limit(work, least, asked.sides[q])
+    found = 0
+    last = (high - 1) // GROUP_ROWS
+    for group in range(low // GROUP_ROWS, last + 1):
+        if every == 1 or (group + block) % every == 0:
+            _sum_up(work, rows, block, group, asked, q)
+            found = _gather(work, group, low, high, least, total, found)
+        if found > _WAITING or (group == last and found):
+            scores, at = work.scores, rows.start + start
+            enter(held, lane, q, work.places, found, scores, scores, seqs, alive, at)
+            found = 0
+            if held.floors[lane, q] > floor:
+                floor = held.floors[lane, q]
+                least = _least(floor, asked, q)
+                _set_limit(work, least, asked.sides[q])
 
 
 @compiled(boundscheck=False)
 def scan_lane(
-    lane: int, n_lanes: int, rows: SignRows, queries: U64, held: Held, every: int = 1
+    lane: int, n_lanes: int, rows: SignRows, asked: Additions, held: Held, every: int = 1
 ) -> None:
-    """scan_signs of the blocks of one lane, or of one in `every`, on the calling thread."""
-    scores = np.empty(BLOCK_ROWS, np.float32)
-    places = np.empty(BLOCK_ROWS, np.int64)
-    n_blocks = rows.words.shape[0]
-    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, every):
-        first = block * BLOCK_ROWS
-        n = min(BLOCK_ROWS, len(rows.seqs) - first)
-        seqs = rows.seqs[first : first + n]
-        alive = rows.alive[first : first + n]
-        for q in range(queries.shape[0]):
-            _agreeing(scores, rows.words[block], 0, n, queries[q])
-            found = may_enter(places, scores, n, held.floors[lane, q])
-            if found:
-                enter(held, lane, q, places, found, scores, scores, seqs, alive, rows.start + first)
+    """scan_signs of the blocks of one lane, or of one group in `every`, on the calling thread."""
+    work = _work(asked.depth)
+    n_blocks = rows.slices.shape[0]
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
+        n = min(_BLOCK_ROWS, len(rows.seqs) - block * _BLOCK_ROWS)
+        for q in range(asked.sums.shape[0]):
+            _scan_block(work, rows, block, 0, n, asked, q, held, lane, every)
 
 
 @compiled(parallel=True, boundscheck=False)
-def scan_signs(rows: SignRows, queries: U64, held: Held) -> None:
+def scan_signs(rows: SignRows, asked: Additions, held: Held) -> None:
     """Score rows of signs by queries and keep the best of every query, a lane a thread.
 
-    queries: (q, b, w) uint64, b planes of bits, the last one their signs. A score, and a sum, is
-    over planes j the number of agreeing bits less that of the others, times 2^j.
+    A score, and a sum, is over planes j the number of agreeing bits less that of the others, times
+    2^j.
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
-        scan_lane(lane, n_lanes, rows, queries, held, 1)
+        scan_lane(lane, n_lanes, rows, asked, held, 1)
 
 
 @compiled(boundscheck=False)
-def _scan_spans_of(q: int, rows: SignRows, query: U64, spans: I64, held: Held) -> None:
-    """Score the rows within spans (m, 2) by one query (b, w) and keep the best."""
-    scores = np.empty(BLOCK_ROWS, np.float32)
-    places = np.empty(BLOCK_ROWS, np.int64)
+def _scan_spans_of(q: int, rows: SignRows, asked: Additions, spans: I64, held: Held) -> None:
+    """Score the rows within spans (m, 2) by one query and keep the best."""
+    work = _work(asked.depth)
     for span in range(len(spans)):
-        row, stop = spans[span]
+        row, stop = spans[span, 0], spans[span, 1]
         while row < stop:
-            block, low = row // BLOCK_ROWS, row % BLOCK_ROWS
-            n = min(BLOCK_ROWS - low, stop - row)
-            _agreeing(scores, rows.words[block], low, n, query)
-            found = may_enter(places, scores, n, held.floors[0, q])
-            if found:
-                seqs, alive = rows.seqs[row : row + n], rows.alive[row : row + n]
-                enter(held, 0, q, places, found, scores, scores, seqs, alive, rows.start + row)
+            block, low = row // _BLOCK_ROWS, row % _BLOCK_ROWS
+            n = min(_BLOCK_ROWS - low, stop - row)
+            _scan_block(work, rows, block, low, low + n, asked, q, held, 0, 1)
             row += n
 
 
 @compiled(parallel=True, boundscheck=False)
-def scan_spans(rows: SignRows, queries: U64, spans: I64, held: Held) -> None:
+def scan_spans(rows: SignRows, asked: Additions, spans: I64, held: Held) -> None:
     """Score the rows within each query's spans (q, m, 2) and keep its best, a query a thread.
 
     held has one lane.
     """
-    for q in prange(queries.shape[0]):
-        _scan_spans_of(q, rows, queries[q], spans[q], held)
+    for q in prange(asked.sums.shape[0]):
+        _scan_spans_of(q, rows, asked, spans[q], held)
 
 
 @compiled(boundscheck=False)
-def scan_spans_alone(rows: SignRows, queries: U64, spans: I64, held: Held) -> None:
+def scan_spans_alone(rows: SignRows, asked: Additions, spans: I64, held: Held) -> None:
     """scan_spans on the calling thread."""
-    for q in range(queries.shape[0]):
-        _scan_spans_of(q, rows, queries[q], spans[q], held)
+    for q in range(asked.sums.shape[0]):
+        _scan_spans_of(q, rows, asked, spans[q], held)

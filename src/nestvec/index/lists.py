@@ -19,8 +19,8 @@ from nestvec.codec.directions import directions
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
 from nestvec.errors import UserError
-from nestvec.index import fused
-from nestvec.index.cache import BLOCK_ROWS, sign_words
+from nestvec.index import bit_slices, fused
+from nestvec.index.cache import BLOCK_ROWS
 from nestvec.index.plan import Plan, Stage, StageKind
 from nestvec.index.reader import PlaneRun, Reader, SignRun
 from nestvec.index.scan import Shortlist
@@ -138,15 +138,15 @@ class Lists:
     def _signs(self, fragment: Fragment, reader: Reader) -> SignRun:
         """The signs of a fragment in the order of its lists."""
         n_bytes = self._codec.sign_bytes
-        shape = (-(-fragment.rows // BLOCK_ROWS), -(-n_bytes // 8), BLOCK_ROWS)
+        shape = bit_slices.slice_shape(fragment.rows, n_bytes)
 
         def blocks() -> Iterator[NDArray[np.uint64]]:
-            for positions in self._positions_by(fragment, BLOCK_ROWS):
-                yield sign_words(self._reader.codes(positions, 0, n_bytes))
+            for positions in self._positions_by(fragment, bit_slices.BLOCK_ROWS):
+                yield bit_slices.bit_slices(self._reader.codes(positions, 0, n_bytes))
 
-        words = self._reader.derived(fragment, f"{self._name}-words", shape, np.uint64, blocks)
+        slices = self._reader.derived(fragment, f"{self._name}-slices", shape, np.uint64, blocks)
         seqs = self._sorted(fragment, "seq", np.int64, _seqs)
-        return SignRun(fragment.start, words, seqs, self._alive(fragment, reader))
+        return SignRun(fragment.start, 8 * n_bytes, slices, seqs, self._alive(fragment, reader))
 
     def _alive(self, fragment: Fragment, reader: Reader) -> NDArray[np.bool_] | None:
         """Which rows may be found, in the order of the lists; None for all."""

@@ -78,12 +78,13 @@ class PlaneRun:
 class SignRun:
     """The signs of a fragment as compiled scans want them.
 
-    start: position of the first row. words: (blocks, w, 1024) uint64 (see cache.sign_words). seqs:
-    (n,) int64. alive: (n,), which of them may be found, or None for all.
+    start: position of the first row. bits: of a row. slices: (blocks, bits + c, 64) uint64 (see
+    bit_slices). seqs: (n,) int64. alive: (n,), which of them may be found, or None for all.
     """
 
     start: int
-    words: U64
+    bits: int
+    slices: U64
     seqs: I64
     alive: NDArray[np.bool_] | None = None
 
@@ -189,7 +190,8 @@ class Reader:
         for fragment in self._store.fragments:
             yield SignRun(
                 fragment.start,
-                self._cache.words(fragment, self._groups[0], n_bytes),
+                8 * n_bytes,
+                self._cache.slices(fragment, self._groups[0], n_bytes),
                 self._cache.column(fragment, "seq"),
                 self.alive(fragment),
             )

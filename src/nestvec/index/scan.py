@@ -122,11 +122,10 @@ def rescore_signs(shortlist: Shortlist, signs: U8, planes: U8, keep: int) -> Sho
 def sign_scores(signs: U8, planes: U8) -> F32:
     """Scores (m,) of packed signs (m, bytes) by a query's planes (b, bytes).
 
-    The sum over planes j of 2^j times the bits that agree, less those that do not; bits to a whole
-    number of words of 64 agree.
+    The sum over planes j of 2^j times the bits that agree, less those that do not.
     """
     scores = np.zeros(len(signs), np.float32)
-    bits = -(-signs.shape[1] // 8) * 64
+    bits = 8 * signs.shape[1]
     for j, plane in enumerate(planes):
         differing = np.unpackbits(signs ^ plane, axis=1).sum(axis=1, dtype=np.float32)
         scores += np.float32(2**j) * (np.float32(bits) - np.float32(2) * differing)
