@@ -27,8 +27,6 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from studies.bytes import load_set
 from studies.smec_analysis import (
     BASELINES,
@@ -45,41 +43,38 @@ from studies.smec_cells import (
     Cell,
     Options,
     arms_of,
-    coded,
     groups_of,
     material,
     place_of,
     read,
+    seen_of,
     train_arms,
     workers,
+)
+from studies.smec_codes import (
+    HEADLINE,
+    SEEDS,
+    Jobs,
+    code_jobs,
+    merged,
+    seed_jobs,
+    slim,
+    with_seeds,
 )
 from studies.smec_report import ORDER, PARTS, as_markdown, pictures
 from studies.smec_tuning import WIDTHS, how_trained
 from studies.trained import command_of, machine, parser_of
 
-from nestvec.adapters.adapter import Adapter
-from nestvec.choose.adapted import AdaptedFloat, AdaptedMethod
+from nestvec.choose.adapted import AdaptedFloat
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.grid import evaluate_grid
 from nestvec.choose.judge import judge
-from nestvec.choose.methods import Method, NestedMethod
-from nestvec.choose.relevance import QueryTask
-from nestvec.learn.adapters.coded import Coding
-from nestvec.learn.adapters.examples import Examples
-from nestvec.learn.adapters.methods import AdapterSettings, fit_adapter
+from nestvec.choose.methods import Method
+from nestvec.learn.adapters.methods import AdapterSettings
 from nestvec.measure.intervals import paired_difference
 
 SUPERVISION = ("labels", "titles", "none")
 SETS = ("acl_abstracts", "scifact", "wikiqa", "quora_dup")
-# The exponent that training through the code takes: finding one for each code costs a fifth of it.
-CODE = NestedMethod("64xcb", beam=5, power=Coding().power)
-CODEC_ROWS = 12_000
-# What codes are measured over beside the untouched vectors, with pairs and without.
-UNDER_CODES = {True: ("linear", "coded"), False: ("distilled",)}
-# Where seeds are told apart and behaviour is looked into.
-HEADLINE = ("acl_abstracts", "labels")
-HEADLINE_ROWS = ("linear", "smec", "matryoshka", "search", "mrl")
-SEEDS = (0, 1, 2)
 # Of a verdict: the rest is in the grid.
 SAID = ("used", "mean", "reason")
 LOOKS = ("gradients", "selections", "few-labels")
@@ -157,17 +152,25 @@ def everything(
     arms.sort(key=lambda each: "coded" not in each[1])
     for training in [pool.submit(train_arms, *each, options) for each in arms]:
         training.result()
-    # the headline has seeds and codes, so it is begun first
-    order = sorted(wanted, key=lambda cell: cell[:2] != HEADLINE)
-    cells = {cell: pool.submit(measured, *cell, options) for cell in order[:1]}
+    # the longest first here, too: codes, then looks and seeds
+    shared: Jobs = {}
+    codes = {cell: code_jobs(cell, options, pool, shared) for cell in wanted}
     looks = []
     if HEADLINE in [cell[:2] for cell in wanted]:
         looks = [pool.submit(look_into, look, options) for look in options.looks]
-    cells |= {cell: pool.submit(measured, *cell, options) for cell in order[1:]}
+    seeds = {cell: seed_jobs(cell, options, pool) for cell in wanted}
+    cells = {cell: pool.submit(measured, *cell, options) for cell in wanted}
     behaviour: dict[str, Any] = {}
     for each in looks:
         behaviour |= each.result()
-    return [cells[cell].result() for cell in wanted], behaviour
+    found = []
+    for cell in wanted:
+        record = cells[cell].result()
+        grids = [job.result() for job in codes[cell].values()]
+        record["codes"] = merged(grids) if grids else None
+        record["seeds"] = with_seeds(record, seeds[cell]) or None
+        found.append(record)
+    return found, behaviour
 
 
 def measured(name: str, supervision: str, seed: int, options: Options) -> dict[str, Any]:
@@ -188,12 +191,8 @@ def measured(name: str, supervision: str, seed: int, options: Options) -> dict[s
         *baselines(),
         *(AdaptedFloat(label, adapter, WIDTHS) for label, adapter in adapters.items()),
     ]
-    touched = np.isin(task.relevance.rows, drawn.trained)
-    seen = np.zeros(len(task.ids), bool)
-    np.logical_or.at(seen, task.relevance.query_of, touched)
-    task = replace(task, seen=seen if seen.any() else None)
+    task = replace(task, seen=seen_of(task, drawn))
     evidence = evaluate_grid(documents, task, methods, seed=seed)
-    under_codes = UNDER_CODES[examples.labelled]
     record = {
         "set": name,
         "supervision": supervision,
@@ -209,17 +208,6 @@ def measured(name: str, supervision: str, seed: int, options: Options) -> dict[s
             for label in adapters
         },
         "differences": differences(evidence, list(adapters), seed),
-        "codes": codes(
-            documents,
-            task,
-            {label: each for label, each in adapters.items() if label in under_codes},
-            seed,
-        )
-        if coded(cell, options)
-        else None,
-        "seeds": _seeds(documents, task, examples, facts, evidence, seed)
-        if (name, supervision) == HEADLINE
-        else None,
         "seconds": round(time.perf_counter() - begun),
     }
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -273,59 +261,6 @@ def look_into(look: str, options: Options) -> dict[str, Any]:
     return record
 
 
-def slim(evidence: Evidence) -> dict[str, Any]:
-    """What tables and pictures show of a grid."""
-    kept = ("method", "dims", "bytes", "value", "low", "high")
-
-    def cells(some: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: cell[key] for key in kept} for cell in some]
-
-    whole = evidence.to_config()
-    return {
-        "full": whole["full"],
-        "cells": cells(whole["cells"]),
-        "parts": [{**part, "cells": cells(part["cells"])} for part in whole["parts"]],
-    }
-
-
-def _seeds(
-    documents: NDArray[Any],
-    task: QueryTask,
-    examples: Examples,
-    facts: dict[str, Any],
-    first: Evidence,
-    seed: int,
-) -> dict[str, list[list[float]]]:
-    """{method: values at every width, a list a seed} of the headline rows, the first seed's first.
-
-    The others train at the first's rate.
-    """
-    found = {
-        label: [[c.value for c in first.cells if c.method == label]]
-        for label in HEADLINE_ROWS
-        if label in facts
-    }
-    for other in SEEDS:
-        if other == seed:
-            continue
-        methods = [
-            AdaptedFloat(
-                label,
-                fit_adapter(
-                    label,
-                    examples,
-                    how_trained(examples, facts[label]["rate"], AdapterSettings(), other, label),
-                ),
-                WIDTHS,
-            )
-            for label in found
-        ]
-        evidence = evaluate_grid(documents, task, methods, seed=other)
-        for label, values in found.items():
-            values.append([c.value for c in evidence.cells if c.method == label])
-    return found
-
-
 def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[str, Any]]:
     """Paired differences at every width: of each from SVD and prefix, and as the tables ask."""
     values, _ = evidence.query_values()
@@ -347,18 +282,6 @@ def differences(evidence: Evidence, labels: list[str], seed: int) -> list[dict[s
                     interval = asdict(paired_difference(a, b, seed))
                     found.append({"width": width, "a": one, "b": other, **interval})
     return found
-
-
-def codes(
-    documents: NDArray[Any],
-    task: QueryTask,
-    adapters: dict[str, Adapter],
-    seed: int,
-) -> dict[str, Any]:
-    """The nested code over untouched and over adapted vectors."""
-    methods: list[Method] = [replace(CODE, name="untouched")]
-    methods += [AdaptedMethod(label, adapter, CODE) for label, adapter in adapters.items()]
-    return slim(evaluate_grid(documents, task, methods, seed=seed, fit_rows=CODEC_ROWS))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from studies.smec_examples import Drawn, asked_of, drawn_of
 from studies.smec_tuning import RATES, tuned
@@ -109,6 +110,14 @@ def place_of(options: Options, name: str, kind: str, seed: int) -> Path:
     kind = re.sub(r"[^a-zA-Z]+", "-", kind)
     place: Path = options.work / f"{name}-{kind}-{sizes}-{seed}.json"
     return place
+
+
+def seen_of(task: QueryTask, drawn: Drawn) -> NDArray[np.bool_] | None:
+    """Which queries (q,) ask for a document that was trained on; None where none does."""
+    touched = np.isin(task.relevance.rows, drawn.trained)
+    seen = np.zeros(len(task.ids), bool)
+    np.logical_or.at(seen, task.relevance.query_of, touched)
+    return seen if seen.any() else None
 
 
 def read(place: Path) -> dict[str, Any]:

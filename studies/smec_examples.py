@@ -39,6 +39,13 @@ class _Limits:
     documents: int | None
     seed: int
 
+    def picked(self, count: int) -> NDArray[np.int64]:
+        """Which of so many pairs are trained on, rising."""
+        every = np.arange(count)
+        if self.pairs is None or count <= self.pairs:
+            return every
+        return np.sort(np.random.default_rng(self.seed).permutation(every)[: self.pairs])
+
     def drawn(
         self,
         documents: NDArray[Any],
@@ -52,9 +59,8 @@ class _Limits:
         asked: (n,), which documents test queries ask for, none of which is then scored unlabelled.
         """
         rng = np.random.default_rng(self.seed)
-        if self.pairs is not None and len(pairs) > self.pairs:
-            some = np.sort(rng.permutation(len(pairs))[: self.pairs])
-            pairs, grades = pairs[some], None if grades is None else grades[some]
+        some = self.picked(len(pairs))
+        pairs, grades = pairs[some], None if grades is None else grades[some]
         queries = np.asarray(queries, np.float32)
         trained = np.unique(pairs[:, 1])
         if self.documents is None or len(documents) <= self.documents:
@@ -126,6 +132,7 @@ def drawn_of(
         ids = [line.strip() for _, line in read_lines(folder / "train_ids.txt.gz") if line.strip()]
         rows = np.array([places[identity] for identity in ids])
         titles = {place: row.title for place, row in enumerate(source.rows())}
+        rows = rows[limits.picked(len(rows))]
         texts = [titles[row] for row in rows.tolist()]
     elif supervision == "titles":
         names = [row.title for row in open_source(folder, qrels="test").rows()]
@@ -143,7 +150,8 @@ def drawn_of(
         pairs_of = np.stack([trained.relevance.query_of, trained.relevance.rows], axis=1)
         grades = trained.relevance.gains.astype(np.float32)
         return limits.drawn(documents, trained.vectors, pairs_of, grades=grades)
-    vectors = _encoded(texts, work / "train_titles.npy")
+    whose = "" if limits.pairs is None else f"-{limits.pairs}-{seed}"
+    vectors = _encoded(texts, work / f"train_titles{whose}.npy")
     own = np.stack([np.arange(len(rows)), rows], axis=1)
     return limits.drawn(documents, vectors, own, asked)
 
