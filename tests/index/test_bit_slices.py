@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
-from nestvec.index.bit_slices import BLOCK_ROWS, BLOCK_WORDS, bit_slices
+from nestvec.index.bit_slices import BLOCK_ROWS, PLANE_WORDS, bit_slices, first_word
 from nestvec.index.kernels_bits import HELD, WORDS, add_planes, copy_slices, lowest_bit, not_below
 from nestvec.index.kernels_signs import additions
 
@@ -55,27 +55,28 @@ def whole(slices: NDArray[np.uint64]) -> I64:
 
 def test_three_rows_of_eight_signs() -> None:
     slices = bit_slices(np.array([[0b10000001], [0b00000001], [0b11111111]], np.uint8))
-    assert slices.shape == (1, 8 + 4, 64)
+    # eight planes, the line that is left out after them, and four bits of counts
+    assert slices.shape == (1, 8 * 64 + 8 + 4 * 64)
     first, last, between = 0b101, 0b111, 0b100
-    assert slices[0, :8, 0].tolist() == [first, *[between] * 6, last]
+    assert slices[0, : 8 * 64 : 64].tolist() == [first, *[between] * 6, last]
     # 2, 1 and 8 set bits
-    assert slices[0, 8:, 0].tolist() == [0b010, 0b001, 0b000, 0b100]
-    assert not slices[0, :, 1:].any()
+    assert slices[0, 8 * 64 + 8 :: 64].tolist() == [0b010, 0b001, 0b000, 0b100]
+    assert np.count_nonzero(slices) == 8 + 3
 
 
 def test_rows_stand_in_their_blocks() -> None:
     signs = np.zeros((BLOCK_ROWS + 70, 2), np.uint8)
     signs[BLOCK_ROWS + 65, 1] = 1  # the last coordinate
     slices = bit_slices(signs)
-    assert slices.shape == (2, 16 + 5, BLOCK_WORDS)
-    assert np.argwhere(slices).tolist() == [[1, 15, 1], [1, 16, 1]]
-    assert slices[1, 15, 1] == 2
+    assert slices.shape == (2, 16 * 64 + 2 * 8 + 5 * 64)
+    assert np.argwhere(slices).tolist() == [[1, 15 * 64 + 8 + 1], [1, 16 * 64 + 2 * 8 + 1]]
+    assert slices[1, 15 * 64 + 8 + 1] == 2
 
 
 def test_a_query_of_one_bit_adds_the_planes_of_its_rarer_sign() -> None:
     few, many = np.array([0b00100000], np.uint8), np.array([0b11011111], np.uint8)
     asked = additions(np.stack([few, many])[:, None])
-    assert asked.planes.tolist() == [2 * BLOCK_WORDS, 2 * BLOCK_WORDS]
+    assert asked.planes.tolist() == [2 * PLANE_WORDS, 2 * PLANE_WORDS]
     assert asked.sides.tolist() == [1, 0]  # set bits count against a row, or for it
     assert asked.totals.tolist() == [1 - 7, 7 - 1]
     assert asked.bounds.tolist() == [8, 8]
@@ -88,12 +89,14 @@ def test_what_is_added_is_the_weighted_sum(data: st.DataObject) -> None:
     n_bits, width = data.draw(st.integers(1, 8)), data.draw(st.integers(1, 9))
     planes = rng.integers(0, data.draw(st.sampled_from([1, 256])), (3, n_bits, width), np.uint8)
     asked = additions(planes)
+    starts = np.array([first_word(i) for i in range(8 * width)])
     bits = np.unpackbits(planes, axis=2).astype(np.int64)
     weights = (2 * bits - 1) * (1 << np.arange(n_bits))[None, :, None]
     for q, wanted in enumerate(weights.sum(axis=1)):
         counted = np.full(8 * width, -1 if asked.sides[q] else 1)
         for side, place, first, stop in asked.sums[q]:
-            at = asked.planes[first:stop] // BLOCK_WORDS
+            at = np.searchsorted(starts, asked.planes[first:stop])
+            np.testing.assert_array_equal(starts[at], asked.planes[first:stop])
             assert (np.diff(at) > 0).all()
             counted[at] += (-1 if side else 1) << place
             assert place + HELD <= asked.depth

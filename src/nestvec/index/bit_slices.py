@@ -22,13 +22,17 @@ I64 = NDArray[np.int64]
 GROUP_ROWS = 256
 BLOCK_GROUPS = 16
 BLOCK_ROWS = BLOCK_GROUPS * GROUP_ROWS
-BLOCK_WORDS = BLOCK_ROWS // 64
+PLANE_WORDS = BLOCK_ROWS // 64
+# A cache line is left out after so many planes: planes 4,096 bytes apart would push each other out
+# of the first cache.
+_SPACED = 8
+_LINE_WORDS = 8
 
 
 class Additions(NamedTuple):
     """What queries add up of bit planes (see kernels_signs.additions).
 
-    planes: (total,) int64, how many words of a block stand before each, in rising order within a
+    planes: (total,) int64, first words of planes in their blocks, in rising order within a
     sum. sums: (q, s, 4) int64, side (0 what counts for a row, 1 against it), slice, and from where
     to where in planes. sides: (q,)
     where the number of a row's set bits is added. totals: (q,) sums of w; bounds: (q,) of |w|.
@@ -43,27 +47,38 @@ class Additions(NamedTuple):
     depth: int
 
 
-def slice_shape(rows: int, n_bytes: int) -> tuple[int, int, int]:
+def first_word(plane: int) -> int:
+    """Where a plane begins in its block; that of the number of bits is where their counts begin."""
+    return plane * PLANE_WORDS + plane // _SPACED * _LINE_WORDS
+
+
+def slice_shape(rows: int, n_bytes: int) -> tuple[int, int]:
     """The shape of the slices of so many rows of n_bytes of signs."""
     bits = 8 * n_bytes
-    return -(-rows // BLOCK_ROWS), bits + bits.bit_length(), BLOCK_WORDS
+    return -(-rows // BLOCK_ROWS), first_word(bits) + bits.bit_length() * PLANE_WORDS
 
 
 def bit_slices(signs: U8) -> U64:
-    """Packed signs (n, b) by blocks of 4,096 rows: (blocks, 8 b + c, 64) uint64.
+    """Packed signs (n, b) by blocks of 4,096 rows: (blocks, words) uint64.
 
-    First the planes of all bits, then the c bits of the number of set bits of each row, lowest
-    first. Row r of a block is bit r % 64 of word r // 64; rows beyond the last are zeros.
+    A block has the planes of all bits, 64 words each from first_word on, then, 64 words each, the
+    bits of the number of set bits of each row, lowest first. Row r of a block is bit r % 64 of word
+    r // 64 of a plane; rows beyond the last are zeros.
     """
     n, width = signs.shape
-    out = np.zeros(slice_shape(n, width), "<u8")
     bits = 8 * width
-    for block, planes in enumerate(out):
+    counted = bits.bit_length()
+    starts = [first_word(plane) for plane in range(bits)]
+    starts += [first_word(bits) + i * PLANE_WORDS for i in range(counted)]
+    out = np.zeros(slice_shape(n, width), "<u8")
+    words = np.zeros((bits + counted, PLANE_WORDS), "<u8")
+    for block in range(len(out)):
         rows = signs[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
         unpacked = np.unpackbits(rows, axis=1)
-        counts = unpacked.sum(axis=1, dtype=np.int64)
-        digits = counts >> np.arange(len(planes) - bits)[:, None] & 1
+        digits = unpacked.sum(axis=1, dtype=np.int64) >> np.arange(counted)[:, None] & 1
         by_bit = np.concatenate([unpacked.T, digits.astype(np.uint8)])
         packed = np.packbits(by_bit, axis=1, bitorder="little")
-        planes.view(np.uint8)[:, : packed.shape[1]] = packed
+        words[:] = 0
+        words.view(np.uint8)[:, : packed.shape[1]] = packed
+        out[block][np.array(starts)[:, None] + np.arange(PLANE_WORDS)] = words
     return out.astype(np.uint64, copy=False)

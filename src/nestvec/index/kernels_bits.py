@@ -122,8 +122,8 @@ def add_planes(
         def plane(k: Any) -> Any:
             here = builder.gep(words, [builder.load(builder.gep(places, [k]))])
             coming = builder.bitcast(builder.gep(here, [ahead]), byte)
-            # to be read, kept in every cache, data
-            builder.call(fetch, [coming, *(ir.Constant(_HINT, hint) for hint in (0, 3, 1))])
+            # to be read, not into the first cache, data
+            builder.call(fetch, [coming, *(ir.Constant(_HINT, hint) for hint in (0, 2, 1))])
             return _load(builder, builder.bitcast(here, _VECTOR.as_pointer()), _constant(0))
 
         def some(k: Any, count: int) -> list[Any]:

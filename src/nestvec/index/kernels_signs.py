@@ -9,7 +9,13 @@ from numba import prange
 from numpy.typing import NDArray
 
 from nestvec.codec.kernels import compiled
-from nestvec.index.bit_slices import BLOCK_GROUPS, BLOCK_WORDS, GROUP_ROWS, Additions
+from nestvec.index.bit_slices import (
+    BLOCK_GROUPS,
+    GROUP_ROWS,
+    PLANE_WORDS,
+    Additions,
+    first_word,
+)
 from nestvec.index.kernels import Held, enter
 from nestvec.index.kernels_bits import HELD, WORDS, add_planes, copy_slices, lowest_bit, not_below
 
@@ -22,6 +28,7 @@ _WORD_BYTES = 8
 _BLOCK_ROWS = BLOCK_GROUPS * GROUP_ROWS
 # So many rows at most wait to enter, while others are let by that they would have kept out.
 _WAITING = 256
+_first_word = compiled()(first_word)
 
 
 @compiled(boundscheck=False)
@@ -83,7 +90,7 @@ def additions(planes: U8) -> Additions:
                 digit = _digit(u)
                 if digit:
                     k = j if digit > 0 else n_bits + j
-                    words[sums[q, k, 3]] = i * BLOCK_WORDS
+                    words[sums[q, k, 3]] = _first_word(i)
                     sums[q, k, 3] += 1
                 u, j = (u - digit) >> 1, j + 1
     # A sum less what it must reach is between -2 bounds - 1 and 2 bounds, and has a sign.
@@ -97,7 +104,7 @@ def additions(planes: U8) -> Additions:
 class SignRows(NamedTuple):
     """Rows to scan.
 
-    slices: (blocks, bits + c, 64) uint64 (see bit_slices). bits: of a row. start: position of the
+    slices: (blocks, words) uint64 (see bit_slices). bits: of a row. start: position of the
     first. seqs: (n,) int64. alive: (n,), which rows may be found, empty for all.
     """
 
@@ -111,28 +118,19 @@ class SignRows(NamedTuple):
 class _Work(NamedTuple):
     """Memory of one lane: 256 rows' sums and what is found of them.
 
-    sides: (2, depth, 4) what counts for the rows and against them. limit: (depth, 4) what they must
-    reach. zeros: (depth, 4). reached: (4,), those that did. places, scores (4096,): of a block.
+    sides: (2, depth, 4) what counts for the rows and against them. limits: (q, depth, 4) what they
+    must reach, as slices, and leasts: (q,), as numbers, of the floors (q,). zeros: (depth, 4).
+    reached: (4,), those that did. places, scores: (4096,), of a block.
     """
 
     sides: U64
-    limit: U64
+    limits: U64
+    leasts: I64
+    floors: F32
     zeros: U64
     reached: U64
     places: I64
     scores: F32
-
-
-@compiled(boundscheck=False)
-def _work(depth: int) -> _Work:
-    return _Work(
-        np.zeros((2, depth, WORDS), np.uint64),
-        np.zeros((depth, WORDS), np.uint64),
-        np.zeros((depth, WORDS), np.uint64),
-        np.zeros(WORDS, np.uint64),
-        np.empty(_BLOCK_ROWS, np.int64),
-        np.empty(_BLOCK_ROWS, np.float32),
-    )
 
 
 @compiled(boundscheck=False)
@@ -147,40 +145,62 @@ def _least(floor: float, asked: Additions, q: int) -> int:
 
 
 @compiled(boundscheck=False)
-def _set_limit(work: _Work, least: int, side: int) -> None:
+def _set_limit(work: _Work, floor: float, asked: Additions, q: int) -> None:
     """What is to be reached, on the side where the number of set bits is not."""
-    number = least if side == 0 else -least
-    for s in range(work.limit.shape[0]):
+    least = _least(floor, asked, q)
+    number = least if asked.sides[q] == 0 else -least
+    for s in range(asked.depth):
         word = np.uint64(-((number >> s) & 1))
         for t in range(WORDS):
-            work.limit[s, t] = word
+            work.limits[q, s, t] = word
+    work.leasts[q], work.floors[q] = least, floor
 
 
 @compiled(boundscheck=False)
+def _work(asked: Additions, floors: F32) -> _Work:
+    """floors: (q,), of the lane."""
+    n_queries, depth = len(floors), asked.depth
+    work = _Work(
+        np.zeros((2, depth, WORDS), np.uint64),
+        np.zeros((n_queries, depth, WORDS), np.uint64),
+        np.empty(n_queries, np.int64),
+        np.empty(n_queries, np.float32),
+        np.zeros((depth, WORDS), np.uint64),
+        np.zeros(WORDS, np.uint64),
+        np.empty(_BLOCK_ROWS, np.int64),
+        np.empty(_BLOCK_ROWS, np.float32),
+    )
+    for q in range(n_queries):
+        _set_limit(work, floors[q], asked, q)
+    return work
+
+
+# Inlined, as what follows: a call hands over every field of every array.
+@compiled(boundscheck=False, inline="always")
 def _sum_up(work: _Work, rows: SignRows, block: int, group: int, asked: Additions, q: int) -> None:
     """The sums of a block's group of 256 rows, and which of them reach the limit."""
-    depth, side, planes = work.limit.shape[0], asked.sides[q], rows.slices.shape[1]
-    first_word = block * planes * BLOCK_WORDS + group * WORDS
-    here = rows.slices.ctypes.data + _WORD_BYTES * first_word
+    depth, side, block_words = asked.depth, asked.sides[q], rows.slices.shape[1]
+    here = rows.slices.ctypes.data + _WORD_BYTES * (block * block_words + group * WORDS)
     sides, added = work.sides.ctypes.data, asked.planes.ctypes.data
     slice_bytes = _WORD_BYTES * WORDS
-    counts = here + _WORD_BYTES * rows.bits * BLOCK_WORDS
-    count_slices = planes - rows.bits
+    counted = _first_word(rows.bits)
+    counts, count_slices = here + _WORD_BYTES * counted, (block_words - counted) // PLANE_WORDS
     there = sides + slice_bytes * side * depth
-    copy_slices(counts, BLOCK_WORDS, there, count_slices)
+    copy_slices(counts, PLANE_WORDS, there, count_slices)
     zeros, rest = work.zeros.ctypes.data, depth - count_slices
     copy_slices(zeros, WORDS, there + slice_bytes * count_slices, rest)
-    copy_slices(work.limit.ctypes.data, WORDS, sides + slice_bytes * (1 - side) * depth, depth)
+    limit = work.limits.ctypes.data + slice_bytes * q * depth
+    copy_slices(limit, WORDS, sides + slice_bytes * (1 - side) * depth, depth)
     for i in range(asked.sums.shape[1]):
         first, stop = asked.sums[q, i, 2], asked.sums[q, i, 3]
         if first < stop:
             low = asked.sums[q, i, 1]
             sums = sides + slice_bytes * (asked.sums[q, i, 0] * depth + low)
-            add_planes(here, planes * BLOCK_WORDS, added, first, stop, sums, depth - low)
+            add_planes(here, block_words, added, first, stop, sums, depth - low)
     not_below(sides, sides + slice_bytes * depth, depth, work.reached.ctypes.data)
 
 
-@compiled(boundscheck=False)
+@compiled(boundscheck=False, inline="always")
 def _gather(
     work: _Work, group: int, low: int, high: int, least: int, total: int, found: int
 ) -> int:
@@ -188,7 +208,7 @@ def _gather(
 
     low, high: places in the block that are asked for.
     """
-    depth = work.limit.shape[0]
+    depth = work.zeros.shape[0]
     for t in range(WORDS):
         left = work.reached[t]
         while left:
@@ -208,7 +228,7 @@ def _gather(
     return found
 
 
-@compiled(boundscheck=False)
+@compiled(boundscheck=False, inline="always")
 def _scan_block(
     work: _Work,
     rows: SignRows,
@@ -225,25 +245,20 @@ def _scan_block(
 
     every: only one group of 256 rows of so many is scanned.
     """
-    start = block * _BLOCK_ROWS
-    seqs, alive = rows.seqs[start : start + high], rows.alive[start : start + high]
-    total, floor = asked.totals[q], held.floors[lane, q]
-    least = _least(floor, asked, q)
-    _set_limit(work, least, asked.sides[q])
     found = 0
     last = (high - 1) // GROUP_ROWS
     for group in range(low // GROUP_ROWS, last + 1):
         if every == 1 or (group + block) % every == 0:
             _sum_up(work, rows, block, group, asked, q)
-            found = _gather(work, group, low, high, least, total, found)
+            found = _gather(work, group, low, high, work.leasts[q], asked.totals[q], found)
         if found > _WAITING or (group == last and found):
+            start = block * _BLOCK_ROWS
+            seqs, alive = rows.seqs[start : start + high], rows.alive[start : start + high]
             scores, at = work.scores, rows.start + start
             enter(held, lane, q, work.places, found, scores, scores, seqs, alive, at)
             found = 0
-            if held.floors[lane, q] > floor:
-                floor = held.floors[lane, q]
-                least = _least(floor, asked, q)
-                _set_limit(work, least, asked.sides[q])
+            if held.floors[lane, q] > work.floors[q]:
+                _set_limit(work, held.floors[lane, q], asked, q)
 
 
 @compiled(boundscheck=False)
@@ -251,7 +266,7 @@ def scan_lane(
     lane: int, n_lanes: int, rows: SignRows, asked: Additions, held: Held, every: int = 1
 ) -> None:
     """scan_signs of the blocks of one lane, or of one group in `every`, on the calling thread."""
-    work = _work(asked.depth)
+    work = _work(asked, held.floors[lane])
     n_blocks = rows.slices.shape[0]
     for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
         n = min(_BLOCK_ROWS, len(rows.seqs) - block * _BLOCK_ROWS)
@@ -274,7 +289,7 @@ def scan_signs(rows: SignRows, asked: Additions, held: Held) -> None:
 @compiled(boundscheck=False)
 def _scan_spans_of(q: int, rows: SignRows, asked: Additions, spans: I64, held: Held) -> None:
     """Score the rows within spans (m, 2) by one query and keep the best."""
-    work = _work(asked.depth)
+    work = _work(asked, held.floors[0])
     for span in range(len(spans)):
         row, stop = spans[span, 0], spans[span, 1]
         while row < stop:

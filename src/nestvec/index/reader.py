@@ -78,7 +78,7 @@ class PlaneRun:
 class SignRun:
     """The signs of a fragment as compiled scans want them.
 
-    start: position of the first row. bits: of a row. slices: (blocks, bits + c, 64) uint64 (see
+    start: position of the first row. bits: of a row. slices: (blocks, words) uint64 (see
     bit_slices). seqs: (n,) int64. alive: (n,), which of them may be found, or None for all.
     """
 
