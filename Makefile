@@ -59,7 +59,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)
-	@for script in $(wildcard benchmarks/*.py); do \
+	@for script in $(filter-out %_picture.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; \
 		$(BIN)/python $$script $(if $(DATA),--data $(DATA)) $(ARGS) || exit 1; \
 	done

@@ -104,13 +104,21 @@ def timed(one: Callable[[], object], many: Callable[[], object], rounds: int) ->
 
 
 @njit(parallel=True)  # type: ignore[untyped-decorator]
-def _read(words: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+def read_words(words: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
     """Look at every word once, by all threads."""
     for block in prange(words.shape[0]):
         own = np.uint64(0)
         for i in range(words.shape[1]):
             own |= words[block, i]
         out[block] = own
+
+
+def gigabytes_a_second() -> float:
+    """How fast all threads read 512 MB, the median of several times."""
+    words = np.ones((1 << 14, _READ_TOGETHER), np.uint64)
+    seen = np.empty(len(words), np.uint64)
+    ms, _ = timed(lambda: read_words(words, seen), lambda: None, 9)
+    return round(words.nbytes / ms / 1e6, 1)
 
 
 def signs_and_queries(rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -132,7 +140,7 @@ def measure_signs_ours(rows: int, rounds: int) -> dict[str, float]:
         lambda: fused.scan_signs([run], planes, rows, KEEP),
         rounds,
     )
-    read, _ = timed(lambda: _read(words, seen), lambda: None, rounds)
+    read, _ = timed(lambda: read_words(words, seen), lambda: None, rounds)
     table = np.random.default_rng(1).standard_normal((BATCH, 256)).astype(np.float32)
     fine = SignPlane(256).planes((table, np.zeros(BATCH, np.float32)), 4)
     one_fine, many_fine = timed(

@@ -33,6 +33,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scan import gigabytes_a_second
+from search_picture import picture
 
 F32 = NDArray[np.float32]
 
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--engines", nargs="+", default=list(ENGINES))
     parser.add_argument("--work", type=Path, default=Path(".study-work/search"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/search.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/search"), help="a folder")
     parser.add_argument("--one", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     work = options.work / f"{options.rows}-{'real' if options.data else 'drawn'}"
@@ -60,6 +62,8 @@ def main() -> None:
     if not (work / "truth.npy").exists():
         make(work, options.data, options.rows)
     rows = len(np.load(work / "vectors.npy", mmap_mode="r"))
+    options.out.mkdir(parents=True, exist_ok=True)
+    out = options.out / f"{'synthetic' if options.rows else 'acl'}-{rows}.json"
     results: dict[str, Any] = {
         "command": f"python benchmarks/search.py --rows {options.rows}"
         + (" --data folder" if options.data else ""),
@@ -67,6 +71,7 @@ def main() -> None:
         "vectors": f"{rows:,} x {DIM}, " + ("synthetic" if options.rows else "acl_abstracts"),
         "queries": QUERIES,
         "threads": options.threads,
+        "memory_gigabytes_a_second": gigabytes_a_second(),
         "engines": {},
     }
     for engine in options.engines:
@@ -82,9 +87,10 @@ def main() -> None:
         else:
             results["engines"][engine] = json.loads(done.stdout.splitlines()[-1])
         print(engine, json.dumps(results["engines"][engine].get("taken", "failed")), flush=True)
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(table(results))
-    print(table(results))
+        out.write_text(json.dumps(results, indent=1) + "\n")
+    out.with_suffix(".svg").write_text(picture(results))
+    out.with_suffix(".md").write_text(table(results, out.with_suffix(".svg").name))
+    print(table(results, out.with_suffix(".svg").name))
 
 
 def make(work: Path, data: Path | None, rows: int) -> None:
@@ -523,11 +529,13 @@ ENGINES: dict[str, Callable[[Bench, Path, int], Built]] = {
 }
 
 
-def table(results: dict[str, Any]) -> str:
-    """For people."""
+def table(results: dict[str, Any], drawn: str) -> str:
+    """A page for people; drawn: the name of its picture."""
     lines = [
+        "# Whole searches\n",
         f"{results['vectors']}; {results['queries']} queries, {results['threads']} threads; "
-        f"`{results['command']}`; {results['machine']}",
+        f"`{results['command']}`; {results['machine']}, which "
+        f"reads {results['memory_gigabytes_a_second']} GB/s",
         "",
         "| engine | setting | recall@10 | ms | ms, 99 % | ms of 64 | RAM | disk beside | build s |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -542,6 +550,7 @@ def table(results: dict[str, Any]) -> str:
             f"{one['ms_of_64']} | {found['ram_bytes_a_vector']} B | "
             f"{found['disk_bytes_a_vector']} B | {found['build_seconds']} |"
         )
+    lines += ["", f"![recall against queries a second]({drawn})"]
     return "\n".join(lines) + "\n"
 
 

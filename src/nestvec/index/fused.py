@@ -33,7 +33,7 @@ _HELD_ENTRIES = 1 << 22
 _FEWEST_BY_FOURS = 2
 # Of the blocks, one of so many is sampled, where rows are so many.
 _EVERY = 16
-_FEWEST_SAMPLED = 1 << 16
+_FEWEST_SAMPLED = 1 << 14
 _NOTHING = np.empty(0, np.float32)
 _ALL = np.empty(0, bool)
 _METRICS = {"cosine": kernels_tables.COSINE, "dot": kernels_tables.DOT, "l2": kernels_tables.L2}
