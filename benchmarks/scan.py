@@ -1,12 +1,14 @@
-"""What one scan of codes costs, beside others: python benchmarks/scan.py [--rows N].
+"""What one scan of codes costs, beside others: python benchmarks/scan.py [--data FOLDER].
 
 signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat and NumKong's
 distances with a selection by counting; and against queries of 4 bits. codebooks: 8 bytes
 of codebooks against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (the same bytes)
 and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads memory,
-in the same run, by as many threads. Codes are drawn uniformly: a scan's time does not depend on
-what they say. Each engine runs in a process of its own, since the threads of one spin while the
-other works; figures are medians of rounds.
+in the same run, by as many threads. Codes of signs are drawn; codebooks are those of FOLDER's
+acl_abstracts, repeated, and what a shortlist of the abstracts holds of the ten nearest is told
+beside; without it they are drawn, too, where no code's head says more than its end. Each engine
+runs in a process of its own, since the threads of one spin while the other works; figures are
+medians of rounds.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -37,10 +40,14 @@ from nestvec.index import fused
 from nestvec.index.bit_slices import bit_slices
 from nestvec.index.reader import PlaneRun, SignRun
 
+F32 = NDArray[np.float32]
+
 DIM = 384
 KEEP = 1_000
 BATCH = 64
 _READ_TOGETHER = 4096
+_FIT_ROWS = 20_000
+_HELD = "of the ten nearest, held by"
 ENGINES = {"signs": ("ours", "faiss", "numkong"), "codebooks": ("ours", "PQ8x8", "RQ8x8", "PQ16x4")}
 
 
@@ -51,15 +58,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 8_400_000])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--one", default=None, help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, default=None, help="not needed; for make bench")
+    parser.add_argument("--data", type=Path, default=None, help="with acl_abstracts")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scan.json"))
     options = parser.parse_args()
     if options.one is not None:
-        part, rows = options.one.split(":")
-        print(json.dumps(globals()[f"measure_{part}"](int(rows), options.rounds)))
+        name, count = options.one.split(":")
+        given = (options.data,) if name.startswith("codebooks") else ()
+        print(json.dumps(globals()[f"measure_{name}"](int(count), options.rounds, *given)))
         return
     results: dict[str, Any] = {
-        "command": "python benchmarks/scan.py",
+        "command": "python benchmarks/scan.py" + (" --data folder" if options.data else ""),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "threads": thread_count(),
         "keep": KEEP,
@@ -77,8 +85,12 @@ def main() -> None:
 
 
 def told(times: dict[str, float], rows: int) -> dict[str, Any]:
-    """Milliseconds a query, and in ratio to ours."""
+    """Milliseconds a query, and in ratio to ours; and what shortlists hold, where it was asked."""
+    held = {name: share for name, share in times.items() if name.startswith(_HELD)}
+    times = {name: ms for name, ms in times.items() if name not in held}
     found: dict[str, Any] = {"ms_a_query": times}
+    if held:
+        found[_HELD] = {name.removeprefix(f"{_HELD} "): share for name, share in held.items()}
     if "memory read" in times:
         found["share_of_bandwidth"] = round(times["memory read"] / times["ours, one"], 3)
         found["gigabytes_a_second"] = round(rows * 32 / times["memory read"] / 1e6, 1)
@@ -215,36 +227,86 @@ def measure_signs_faiss(rows: int, rounds: int) -> dict[str, float]:
     return {"IndexBinaryFlat, one": one, "IndexBinaryFlat, of 64": many}
 
 
-def sample_and_queries() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The same in every process."""
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """What codebooks are fitted on, 64 queries, and the rows (n, d) that both are of, if real.
+
+    wanted: (64, 10), the rows nearest to each query.
+    """
+
+    sample: F32
+    queries: F32
+    rows: F32 | None = None
+    wanted: NDArray[np.int64] | None = None
+
+    def held(self, found: NDArray[Any]) -> float:
+        """Of the nearest rows, the share within what was found (64, m)."""
+        assert self.wanted is not None
+        pairs = zip(self.wanted, found, strict=True)
+        return float(np.mean([np.isin(wanted, some).mean() for wanted, some in pairs]))
+
+
+def vectors_of(data: Path | None) -> Vectors:
+    """The same in every process: abstracts and titles, or drawn."""
     rng = np.random.default_rng(0)
-    sample = rng.standard_normal((20_000, DIM)).astype(np.float32)
-    return sample, rng.standard_normal((BATCH, DIM)).astype(np.float32)
+    if data is None:
+        sample = rng.standard_normal((_FIT_ROWS, DIM)).astype(np.float32)
+        return Vectors(sample, rng.standard_normal((BATCH, DIM)).astype(np.float32))
+    folder = data / "acl_abstracts" / "minilm"
+    rows = np.load(folder / "docs.npy").astype(np.float32)
+    queries = np.load(folder / "dev_queries.npy").astype(np.float32)[:BATCH]
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    wanted = np.argsort(-(queries @ rows.T), axis=1)[:, :10]
+    return Vectors(rows[rng.permutation(len(rows))[:_FIT_ROWS]], queries, rows, wanted)
 
 
-def measure_codebooks_ours(rows: int, rounds: int) -> dict[str, float]:
-    """8 bytes of codebooks."""
-    sample, queries = sample_and_queries()
-    codec = Codec("8xcb", power=0.0, beam=1).fit(sample)
+def runs_of(codec: Codec, codes: NDArray[np.uint8], packed: Any) -> dict[int, PlaneRun]:
+    """{cut: the codes as a scan at that cut reads them}."""
+    n = len(codes)
+    padded = np.zeros((-(-n // 1024) * 1024, codes.shape[1]), np.uint8)
+    padded[:n] = codes
+    planes = np.ascontiguousarray(padded.reshape(-1, 1024, codes.shape[1]).transpose(0, 2, 1))
+    return {
+        cut: PlaneRun(0, n, planes, packed[f"norm_{cut}"], None, None, np.arange(n))
+        for cut in codec.cuts
+    }
+
+
+def measure_codebooks_ours(rows: int, rounds: int, data: Path | None) -> dict[str, float]:
+    """8 bytes of codebooks, and the first 4 of them."""
+    given = vectors_of(data)
+    codec = Codec("8xcb@4,8", power=0.0).fit(given.sample)
+    one, many = codec.prepare(given.queries[:1]), codec.prepare(given.queries)
     rng = np.random.default_rng(1)
-    blocks = -(-rows // 1024)
-    planes = rng.integers(0, 256, (blocks, 8, 1024), np.uint8)
-    packed = rng.integers(100, 156, rows, np.uint8)
-    run = PlaneRun(0, rows, planes, packed, None, None, np.arange(rows))
-    one, many = codec.prepare(queries[:1]), codec.prepare(queries)
-    found = timed(
-        lambda: fused.scan_planes(codec, one, [run], rows, 8, KEEP),
-        lambda: fused.scan_planes(codec, many, [run], rows, 8, KEEP),
-        rounds,
-    )
-    return {"ours, one": found[0], "ours, of 64": found[1]}
+    told: dict[str, float] = {}
+    if given.rows is None:
+        codes = rng.integers(0, 256, (rows, 8), np.uint8)
+        packed = {f"norm_{cut}": rng.integers(100, 156, rows, np.uint8) for cut in codec.cuts}
+    else:
+        codes = codec.encode(given.rows)
+        packed = codec.facts(codes, given.rows)
+        for cut, run in runs_of(codec, codes, packed).items():
+            found = fused.scan_planes(codec, many, [run], len(codes), cut, KEEP)
+            share = given.held(np.stack([each.rows for each in found]))
+            told[f"{_HELD} {cut} bytes of ours"] = round(share, 4)
+        picks = rng.integers(0, len(codes), rows)
+        codes, packed = codes[picks], {name: column[picks] for name, column in packed.items()}
+    for cut, run in runs_of(codec, codes, packed).items():
+        name = "ours" if cut == codec.bytes else f"ours at {cut} bytes"
+        times = timed(
+            lambda cut=cut, run=run: fused.scan_planes(codec, one, [run], rows, cut, KEEP),
+            lambda cut=cut, run=run: fused.scan_planes(codec, many, [run], rows, cut, KEEP),
+            rounds,
+        )
+        told |= {f"{name}, one": times[0], f"{name}, of 64": times[1]}
+    return told
 
 
-def _faiss_codebooks(name: str, rows: int, rounds: int) -> dict[str, float]:
+def _faiss_codebooks(name: str, rows: int, rounds: int, data: Path | None) -> dict[str, float]:
     import faiss
 
     faiss.omp_set_num_threads(thread_count())
-    sample, queries = sample_and_queries()
+    given = vectors_of(data)
     product = faiss.METRIC_INNER_PRODUCT
     index: Any
     if name == "PQ8x8":
@@ -254,18 +316,28 @@ def _faiss_codebooks(name: str, rows: int, rounds: int) -> dict[str, float]:
         index.rq.search_type = faiss.AdditiveQuantizer.ST_LUT_nonorm
     else:
         index = faiss.IndexPQFastScan(DIM, 16, 4, product)
-    index.train(sample)
+    index.train(given.sample)
+    told: dict[str, float] = {}
+    if given.rows is not None:
+        index.add(given.rows)
+        share = given.held(index.search(given.queries, KEEP)[1])
+        told[f"{_HELD} {name}"] = round(share, 4)
+        index.reset()
+    source = given.sample if given.rows is None else given.rows
     if name == "PQ16x4":
-        for start in range(0, rows, len(sample)):
-            index.add(sample[: min(len(sample), rows - start)])
+        for start in range(0, rows, len(source)):
+            index.add(source[: min(len(source), rows - start)])
     else:
-        codes = np.random.default_rng(1).integers(0, 256, rows * 8, np.uint8)
-        faiss.copy_array_to_vector(codes, index.codes)
+        codes = index.sa_encode(source)
+        picks = np.random.default_rng(1).integers(0, len(codes), rows)
+        faiss.copy_array_to_vector(codes[picks].ravel(), index.codes)
         index.ntotal = rows
     one, many = timed(
-        lambda: index.search(queries[:1], KEEP), lambda: index.search(queries, KEEP), rounds
+        lambda: index.search(given.queries[:1], KEEP),
+        lambda: index.search(given.queries, KEEP),
+        rounds,
     )
-    return {f"{name}, one": one, f"{name}, of 64": many}
+    return told | {f"{name}, one": one, f"{name}, of 64": many}
 
 
 # the engines that --one names
