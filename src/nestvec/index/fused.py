@@ -138,7 +138,8 @@ def _sign_rows(run: SignRun) -> kernels_signs.SignRows:
 
 def _additions(planes: U8) -> Additions:
     asked = kernels_signs.additions(_frozen(np.ascontiguousarray(planes)))
-    return Additions(*(_frozen(each) for each in asked[:-1]), asked.depth)
+    arrays = {name: _frozen(each) for name, each in asked._asdict().items() if name != "depth"}
+    return asked._replace(**arrays)
 
 
 def scan_sign_spans(runs: Iterable[tuple[SignRun, I64]], planes: U8, keep: int) -> list[Shortlist]:

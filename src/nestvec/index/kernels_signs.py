@@ -141,7 +141,7 @@ def _least(floor: float, asked: Additions, q: int) -> int:
         return -bound
     if floor > 2.0 * bound - total:
         return bound + 1
-    return np.int64(np.ceil((floor + total) / 2))
+    return int(np.ceil((floor + total) / 2))
 
 
 @compiled(boundscheck=False)
