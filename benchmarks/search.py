@@ -18,6 +18,7 @@ a vector; vectors that are read from disk for the last few rows are told apart.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -425,7 +426,7 @@ def lancedb_lists(kind: str, **how: int) -> Callable[[Bench, Path, int], Built]:
 
     def build(bench: Bench, work: Path, threads: int) -> Built:
         os.environ["LANCE_CPU_THREADS"] = str(threads)
-        import lancedb
+        lancedb: Any = importlib.import_module("lancedb")
         import pyarrow as pa
 
         place = work / f"lancedb-{kind}"
