@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,9 @@ def searched(name: str, folder: Path, limit: int) -> dict[str, Any]:
 
     command = [sys.executable, *sys.argv, "--one", f"{name}@{folder}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=enter)
-    found: dict[str, Any] = {"failed": (done.stderr.strip().splitlines() or [done.returncode])[-1]}
+    found: dict[str, Any] = {
+        "failed": (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]
+    }
     if not done.returncode:
         found = json.loads(done.stdout.splitlines()[-1])
     if group is not None and kind is not None:
@@ -234,6 +237,11 @@ class DiskBench(Bench):
         }
 
 
+def rows_by(opened: Any, plan: str, asked: F32) -> list[Any]:
+    """The hits of a plan."""
+    return [each.rows for each in opened.rank(asked, plan)]
+
+
 def ours(folder: Path) -> dict[str, Any]:
     """All signs, by the query's own and by 4 bits of it."""
     from nestvec.index.collection import Collection
@@ -242,7 +250,7 @@ def ours(folder: Path) -> dict[str, Any]:
     for stage in ("sign", "sign4"):
         for depth in _DEPTHS:
             plan = f"{stage}:{depth},raw:10"
-            if bench.point(plan, lambda q, p=plan: [r.rows for r in opened.rank(q, p)]) > 0.997:
+            if bench.point(plan, partial(rows_by, opened, plan)) > 0.997:
                 break
     return bench.told()
 
@@ -254,7 +262,7 @@ def ours_by_lists(folder: Path) -> dict[str, Any]:
     opened, bench = Collection.open(folder / "signs.nv"), DiskBench(folder)
     for probe in _PROBES:
         plan = f"probe={probe};sign4:{_LIST_DEPTH},raw:10"
-        if bench.point(plan, lambda q, p=plan: [r.rows for r in opened.rank(q, p)]) >= RECALL:
+        if bench.point(plan, partial(rows_by, opened, plan)) >= RECALL:
             break
     found = bench.told()
     if found["reached"] and len(bench.points) > 1:

@@ -142,8 +142,8 @@ def signs_and_queries(rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def measure_signs_ours(rows: int, rounds: int) -> dict[str, float]:
     """Sign against sign, and reading the same words."""
     signs, queries = signs_and_queries(rows)
-    words = signs.view(np.uint64).ravel()
-    words = words[: len(words) // _READ_TOGETHER * _READ_TOGETHER].reshape(-1, _READ_TOGETHER)
+    flat = signs.view(np.uint64).ravel()
+    words = flat[: len(flat) // _READ_TOGETHER * _READ_TOGETHER].reshape(-1, _READ_TOGETHER)
     run = SignRun(0, 256, bit_slices(signs), np.arange(rows))
     planes = queries[:, None]
     seen = np.empty(len(words), np.uint64)
@@ -293,9 +293,10 @@ def measure_codebooks_ours(rows: int, rounds: int, data: Path | None) -> dict[st
         codes, packed = codes[picks], {name: column[picks] for name, column in packed.items()}
     for cut, run in runs_of(codec, codes, packed).items():
         name = "ours" if cut == codec.bytes else f"ours at {cut} bytes"
+        arguments = ([run], rows, cut, KEEP)
         times = timed(
-            lambda cut=cut, run=run: fused.scan_planes(codec, one, [run], rows, cut, KEEP),
-            lambda cut=cut, run=run: fused.scan_planes(codec, many, [run], rows, cut, KEEP),
+            partial(fused.scan_planes, codec, one, *arguments),
+            partial(fused.scan_planes, codec, many, *arguments),
             rounds,
         )
         told |= {f"{name}, one": times[0], f"{name}, of 64": times[1]}

@@ -138,7 +138,9 @@ def _sign_rows(run: SignRun) -> kernels_signs.SignRows:
 
 def _additions(planes: U8) -> Additions:
     asked = kernels_signs.additions(_frozen(np.ascontiguousarray(planes)))
-    arrays = {name: _frozen(each) for name, each in asked._asdict().items() if name != "depth"}
+    arrays: dict[str, Any] = {
+        name: _frozen(each) for name, each in asked._asdict().items() if name != "depth"
+    }
     return asked._replace(**arrays)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -32,7 +32,7 @@ _first_word = compiled()(first_word)
 
 
 @compiled(boundscheck=False)
-def _digit(number: int) -> int:
+def _digit(number: Any) -> Any:
     """The lowest digit, -1, 0 or 1, of a number's non-adjacent form (Reitwiesner 1960)."""
     return 2 - (number & 3) if number & 1 else 0
 
@@ -55,7 +55,7 @@ def additions(planes: U8) -> Additions:
     for q in range(n_queries):
         costs = np.zeros(2, np.int64)
         for i in range(n):
-            weight = 0
+            weight = np.int64(0)
             for j in range(n_bits):
                 bit = planes[q, j, i // 8] >> np.uint8(7 - i % 8) & 1
                 weight += (2 * np.int64(bit) - 1) << j
@@ -136,7 +136,7 @@ class _Work(NamedTuple):
 @compiled(boundscheck=False)
 def _least(floor: float, asked: Additions, q: int) -> int:
     """The least sum over set bits, of w, whose score is not below a floor."""
-    bound, total = asked.bounds[q], asked.totals[q]
+    bound, total = int(asked.bounds[q]), int(asked.totals[q])
     if floor <= -2.0 * bound - total:
         return -bound
     if floor > 2.0 * bound - total:
