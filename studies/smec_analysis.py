@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from studies.smec_tuning import MOST_A_STEP, PAIRS_A_STEP, WIDTHS
 from torch import nn
 
 from nestvec.adapters.adapter import Adapter, Stage
@@ -50,7 +51,7 @@ _IMPORTANT_PAIRS = 2_000
 
 def baselines() -> list[Method]:
     """What needs no training."""
-    return [FloatAxes(name, kind) for name, kind in BASELINES.items()]
+    return [FloatAxes(name, kind, WIDTHS) for name, kind in BASELINES.items()]
 
 
 class _Watch:
@@ -236,7 +237,7 @@ def _of_few(
 ) -> Adapter:
     assert examples.pairs is not None
     count = len(examples.pairs)
-    batch = int(min(256, max(16, count // 4)))
+    batch = int(min(MOST_A_STEP.get(name, PAIRS_A_STEP), max(16, count // 4)))
     epochs = max(10, -(-_LEAST_STEPS // max(1, count // batch)))
     training = Training(batch=batch, rate=rate, epochs=epochs, patience=5, seed=seed)
     how = AdapterSettings(widths=widths[:-1], training=training, temperature=0.03)
@@ -261,13 +262,3 @@ def _at_width(
     taken = chosen or max(BASELINES, key=lambda name: seen[name])
     gap = paired_difference(values[row[shown[taken], width]], values[row[best, width]], seed)
     return {"width": width, "values": mean, "best": best, "taken": taken, **asdict(gap)}
-
-
-def passes_to_near_end(facts: Mapping[str, Any]) -> list[float]:
-    """Of every training of an adapter: passes until within half a percent of its best score."""
-    found = []
-    for history in facts["histories"]:
-        enough = 0.995 * max(history["scores"])
-        first = next(i for i, score in enumerate(history["scores"]) if score >= enough)
-        found.append(round(float(history["epochs"][first]), 2))
-    return found

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from studies.smec_analysis import passes_to_near_end
 
 from nestvec.adapters.adapter import Adapter
 from nestvec.learn.adapters.examples import Examples
@@ -20,8 +19,11 @@ from nestvec.learn.adapters.training import Training
 WIDTHS = (16, 32, 64, 96, 128, 192, 256, 384)
 RATES = (5e-4, 2e-3, 8e-3)
 # Losses of cosines alone want small batches (Matryoshka-Adaptor took 128), InfoNCE large ones.
-CONTRASTIVE = ("linear", "coded", "reflections", "per-width")
-LISTS_A_STEP = 512
+PAIRS_A_STEP = 256
+MOST_A_STEP = {
+    **dict.fromkeys(("linear", "coded", "reflections", "per-width"), 1_024),
+    "distilled": 512,
+}
 
 
 def tuned(
@@ -77,13 +79,19 @@ def how_trained(
 ) -> AdapterSettings:
     """Settings of the study for a method: its batches, passes, widths and temperature."""
     count = len(examples.documents) if examples.pairs is None else len(examples.pairs)
-    most = 1_024 if method in CONTRASTIVE else (LISTS_A_STEP if method == "distilled" else 256)
-    batch = int(min(most, max(64, count // 8)))
-    # Few pairs make few steps a pass, and tens of thousands of documents many; a pass over score
-    # lists says as much as several over batches, and costs as much.
+    batch = int(min(MOST_A_STEP.get(method, PAIRS_A_STEP), max(64, count // 8)))
+    # Few pairs make few steps a pass, and tens of thousands of documents many.
     epochs = 12 if count < 5_000 else (6 if count < 20_000 else 3)
-    if method == "distilled":
-        epochs = epochs * 2 // 3
     training = Training(batch=batch, rate=rate, epochs=epochs, seed=seed)
     temperature = 0.05 if method == "distilled" else 0.03
     return replace(settings, widths=WIDTHS[:-1], training=training, temperature=temperature)
+
+
+def passes_to_near_end(facts: Mapping[str, Any]) -> list[float]:
+    """Of every training of an adapter: passes until within half a percent of its best score."""
+    found = []
+    for history in facts["histories"]:
+        enough = 0.995 * max(history["scores"])
+        first = next(i for i, score in enumerate(history["scores"]) if score >= enough)
+        found.append(round(float(history["epochs"][first]), 2))
+    return found

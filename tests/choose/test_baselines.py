@@ -59,6 +59,13 @@ def test_prefixes_are_cut_and_renormalized(metric):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_given_widths_are_measured_in_place_of_the_usual_ones():
+    every, scores = _scores(FloatAxes("prefix-float", axes.leading), "cosine")
+    some, found = _scores(FloatAxes("prefix-float", axes.leading, (5, 12)), "cosine")
+    assert [size.dims for size in some.sizes] == [5, 12]
+    np.testing.assert_array_equal(found[1], scores[[s.dims for s in every.sizes].index(12)])
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("kind", [axes.leading, axes.random, axes.variance, axes.pca, axes.svd])
 def test_all_axes_together_rank_as_the_full_vectors(metric, kind):

@@ -61,14 +61,18 @@ class FloatAxes:
 
     With a centre m and axes W, a row is scored as the reconstruction m + W z of its coordinates
     z, whose length follows from z alone.
+
+    widths: to measure, rising; None for those of BYTE_COUNTS.
     """
 
     name: str
     fit_axes: FitAxes
+    widths: tuple[int, ...] | None = None
 
     def fit(self, sample: F32, metric: str, seed: int, progress: Progress) -> FloatAxesFitted:
         """Fit the axes."""
-        return FloatAxesFitted(metric, *_fit_axes(self.fit_axes, sample, metric, seed))
+        axes, dim = _fit_axes(self.fit_axes, sample, metric, seed)
+        return FloatAxesFitted(metric, axes, self.widths or dims_for(dim, 4))
 
 
 def _fit_axes(fit_axes: FitAxes, sample: F32, metric: str, seed: int) -> tuple[Axes, int]:
@@ -82,12 +86,12 @@ class FloatAxesFitted:
 
     metric: str
     axes: Axes
-    dim: int
+    widths: tuple[int, ...]
 
     @property
     def sizes(self) -> tuple[Size, ...]:
         """Four bytes a coordinate, no facts."""
-        return tuple(Size(w, 4 * w, 0, self.axes.size_bytes(w)) for w in dims_for(self.dim, 4))
+        return tuple(Size(w, 4 * w, 0, self.axes.size_bytes(w)) for w in self.widths)
 
     def encode(self, documents: NDArray[Any], progress: Progress) -> FloatAxesEncoded:
         """The documents themselves: axes are applied block by block."""
@@ -105,7 +109,7 @@ class FloatAxesEncoded:
         """Leading coordinates of the queries; before them <q, m> where there is a centre."""
         axes = self.fitted.axes
         turned = axes.turn(queries)
-        widths = [size.dims or 0 for size in self.fitted.sizes]
+        widths = self.fitted.widths
         if self.fitted.metric == "l2":
             turned = queries_of_l2(turned)
         elif axes.centre is not None:
@@ -117,7 +121,7 @@ class FloatAxesEncoded:
         """Leading coordinates at each width."""
         metric, axes = self.fitted.metric, self.fitted.axes
         block = prepared(self.documents, rows, metric)
-        widths = [size.dims or 0 for size in self.fitted.sizes]
+        widths = self.fitted.widths
         if metric == "l2":
             turned = axes.turn(block)
             yield from (with_norms_of_l2(turned[:, :width]) for width in widths)
@@ -133,7 +137,7 @@ class FloatAxesEncoded:
 
 
 def _centred_views(
-    axes: Axes, centre: F32, block: F32, widths: list[int], metric: str
+    axes: Axes, centre: F32, block: F32, widths: tuple[int, ...], metric: str
 ) -> Iterator[F32]:
     turned = axes.turn(block - centre)
     ones = np.ones((len(block), 1), np.float32)

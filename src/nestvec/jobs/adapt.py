@@ -143,8 +143,10 @@ def adapt_with(
 
 def _methods(adapter: Adapter) -> list[Method]:
     kinds = (leading, random, variance, pca, svd)
-    found: list[Method] = [FloatAxes(n, k) for n, k in zip(BASELINES, kinds, strict=True)]
-    return [AdaptedFloat(adapter.method, adapter, adapter.widths), *found]
+    widths = tuple(sorted(adapter.widths))
+    baselines = zip(BASELINES, kinds, strict=True)
+    found: list[Method] = [FloatAxes(name, kind, widths) for name, kind in baselines]
+    return [AdaptedFloat(adapter.method, adapter, widths), *found]
 
 
 def _task(
