@@ -27,7 +27,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "datasets": ("data/training.py", "learn/trainer.py"),
     "accelerate": ("learn/trainer.py",),
     "threadpoolctl": ("codec/kmeans.py",),
-    "numba": ("codec/kernels.py", "index/kernels*.py"),
+    "numba": ("compiled.py", "codec/kernels.py", "index/kernels*.py"),
     "llvmlite": ("codec/kernels.py", "index/kernels*.py"),
     "lance": (
         "index/store.py",
@@ -38,6 +38,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     ),
     "pyarrow": ("tables.py", "index/store_changes.py", "index/store_recoding.py"),
     "faiss": ("bridge/faiss_library.py",),
+    "usearch": ("index/graph.py",),
     "safetensors": (
         "adapters/adapter.py",
         "codec/*.py",

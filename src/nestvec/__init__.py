@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.evaluate import evaluate
     from nestvec.jobs.evaluation import Evaluation
     from nestvec.jobs.fit import fit
+    from nestvec.jobs.graph import Linked, graph
     from nestvec.jobs.info import Info, info
     from nestvec.jobs.lists import Listed, lists
     from nestvec.jobs.plan import PlanResult, plan
@@ -66,6 +67,7 @@ __all__ = [
     "Evidence",
     "Hit",
     "Info",
+    "Linked",
     "Listed",
     "MissingExtra",
     "NestedClassifier",
@@ -88,6 +90,7 @@ __all__ = [
     "embed",
     "evaluate",
     "fit",
+    "graph",
     "info",
     "lists",
     "load_adapter",
@@ -120,6 +123,7 @@ _HOMES = {
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.snapshot", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),
+    "Linked": ("nestvec.jobs.graph", "Linked"),
     "Listed": ("nestvec.jobs.lists", "Listed"),
     "NestedClassifier": ("nestvec.learn.classifier", "NestedClassifier"),
     "Nesting": ("nestvec.nesting", "Nesting"),
@@ -139,6 +143,7 @@ _HOMES = {
     "embed": ("nestvec.jobs.embed", "embed"),
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
     "fit": ("nestvec.jobs.fit", "fit"),
+    "graph": ("nestvec.jobs.graph", "graph"),
     "info": ("nestvec.jobs.info", "info"),
     "lists": ("nestvec.jobs.lists", "lists"),
     "load_adapter": ("nestvec.jobs.adapt", "load_adapter"),

@@ -106,6 +106,22 @@ def test_lists_are_tried_where_there_are_some(tmp_path: Path) -> None:
     assert some.stages[0].scanned < full.stages[0].scanned
 
 
+def test_links_are_tried_where_there_are_some(tmp_path: Path) -> None:
+    opened = collection(tmp_path / "a.nv").make_graph("8B")
+    found = choose_plan(opened, points(60, 1), PlanWish(0.8, k=5))
+    (walked,) = [each for each in found.candidates if each.plan.startswith("graph=")]
+    plan = Plan.parse(walked.plan)
+    assert plan.graph is not None
+    assert plan.stages[0].keep <= plan.graph < N // 8
+    assert walked.recall.value > 0.7
+    assert opened.graph is not None
+    assert walked.ram == opened.graph.size_bytes() + 8 * N
+    # a graph that is larger than the memory is left alone
+    allowed = PlanWish(0.8, k=5, max_ram=walked.ram - 1)
+    plans = [each.plan for each in choose_plan(opened, points(60, 1), allowed).candidates]
+    assert not any(each.startswith("graph=") for each in plans)
+
+
 def test_a_budget_takes_the_highest_recall_within_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

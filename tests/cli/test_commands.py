@@ -269,6 +269,22 @@ def test_rows_are_sorted_into_lists(folder, tmp_path):
     assert "write 8B or 64d" in refused.stderr
 
 
+def test_rows_are_linked_to_their_neighbours(folder, tmp_path):
+    place = tmp_path / "a.nv"
+    shutil.copytree(folder / "v.nv", place)
+    np.save(tmp_path / "q.npy", Collection.open(place).vectors()[4])
+    found = as_json("graph", place, "--on", "4d", "--links", "8")
+    assert (found["on"], found["links"], found["rows"]) == ("4d", 8, 90)
+    assert found["graph_bytes"] > 90 * 4 * 2
+    hit = as_json("search", place, "--vector", tmp_path / "q.npy", "--plan", "graph=20;raw:1")
+    assert hit["hits"][0]["id"] == "4"
+    assert hit["stages"][0]["scanned"] < 90
+    assert run("graph", place, "--on", "4d").stdout.startswith("90 rows linked by 4d, up to 16 ")
+    refused = CliRunner().invoke(main, ["graph", str(place), "--links", "0"])
+    assert refused.exit_code == 2
+    assert "2 to 256 links; got 0" in refused.stderr
+
+
 def test_what_was_added_is_coded_anew(folder, tmp_path):
     place = tmp_path / "a.nv"
     shutil.copytree(folder / "v.nv", place)

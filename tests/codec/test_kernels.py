@@ -104,16 +104,3 @@ def test_look_ups_over_many_blocks_equal_fancy_indexing():
     alone = np.zeros_like(out)
     kernels.look_up_alone(alone, tables, codes)
     np.testing.assert_array_equal(alone, out)
-
-
-def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
-    real = kernels.njit
-
-    def without_a_place(*, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(**options)
-
-    monkeypatch.setattr(kernels, "njit", without_a_place)
-    doubled = kernels.compiled()(lambda x: 2 * x)
-    assert doubled(21) == 42

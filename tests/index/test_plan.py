@@ -23,8 +23,9 @@ def plans(draw: st.DrawFn) -> Plan:
     size = len(names)
     keeps = sorted(draw(st.lists(st.integers(1, 10**6), min_size=size, max_size=size)))[::-1]
     probe = draw(st.none() | st.integers(1, 10**4))
+    graph = None if probe else draw(st.none() | st.integers(keeps[0], 10**7))
     stages = tuple(Stage(kind, a, k) for (kind, a), k in zip(names, keeps, strict=True))
-    return Plan(stages, probe)
+    return Plan(stages, probe, graph)
 
 
 @given(plans())
@@ -65,6 +66,10 @@ def test_parse_gives_stages_and_the_default_k() -> None:
         ("16;8B:10", "'16'"),
         ("probe=16;", "''"),
         ("probe=16;exact:10", "leave out probe=16"),
+        ("graph=0;8B:10", "'graph=0'"),
+        ("graph=16;exact:10", "leave out graph=16"),
+        ("graph=16;8B:20,raw:10", "Try graph=20 or more"),
+        ("graph=16;probe=4;8B:10", "'probe=4;8B:10'"),
         ("auto", "'auto'"),
         ("exact:0", "'exact:0'"),
         ("exact:10,raw:5", "Try exact:5"),

@@ -37,6 +37,8 @@ _SHORTEST_CODE = 4
 _TIMED = 8
 _TIMED_QUERIES = 40
 _FEWEST_QUERIES = 4
+# A walk to more than this share of the rows is slower than reading them.
+_GRAPH_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class TimedPlan:
 
     recall: on queries that its depths were not chosen by. ms, slow_ms: median and 99th percentile
     of one query, milliseconds. bytes_read: of one query, in the mean. ram: bytes of the arrays
-    that every query reads whole.
+    that every query reads whole, or of the graph that it walks.
     """
 
     plan: str
@@ -169,7 +171,7 @@ def choose_plan(
         deepest = [f"{name}:{runs.deep}" for name in firsts[-1:] if name != last]
         plan = Plan.parse(",".join([*deepest, f"{last}:{wish.k}"]))
         estimates = [_Estimate(plan, 0.0, 0.0)]
-    estimates += _probing(runs, estimates, progress)
+    estimates += _narrowed(runs, estimates, wish.max_ram, progress)
     if snapshot.has_vectors and wish.max_ram is None:
         estimates.append(_Estimate(Plan.parse(f"exact:{wish.k}"), 2.0, 0.0))
     candidates = _timed(snapshot, estimates, reporting, progress)
@@ -254,32 +256,45 @@ def _estimates(
     return found
 
 
-def _probing(runs: _Runs, estimates: Sequence[_Estimate], progress: Progress) -> list[_Estimate]:
-    """The cheapest plan of every target over as few lists as still reach it, if there are lists."""
-    lists = runs.snapshot.lists
-    if lists is None:
+def _narrowed(
+    runs: _Runs, estimates: Sequence[_Estimate], most: int | None, progress: Progress
+) -> list[_Estimate]:
+    """The cheapest plan of every target over as few lists, or near rows, as still reach it."""
+    snapshot, ways = runs.snapshot, {}
+    if snapshot.lists is not None:
+        ways["probe"] = snapshot.lists.count
+    if snapshot.graph is not None and (most is None or _graph_ram(snapshot) <= most):
+        ways["graph"] = snapshot.count // _GRAPH_SHARE
+    if not ways:
         return []
     cheapest: dict[float, _Estimate] = {}
     for each in estimates:
         if each.target not in cheapest or each.ms < cheapest[each.target].ms:
             cheapest[each.target] = each
     found = []
-    progress.start("trying lists", len(cheapest))
+    progress.start("trying lists and links", len(cheapest) * len(ways))
     for target, each in cheapest.items():
-        # depths that just reach the target of all rows leave no room for what lists miss
+        # depths that just reach the target of all rows leave no room for what is not read
         stages = [replace(stage, keep=2 * stage.keep) for stage in each.plan.stages[:-1]]
         plan = replace(each.plan, stages=(*stages, each.plan.stages[-1]))
-        probe = 1
-        while probe < lists.count:
-            probed = replace(plan, probe=probe)
-            recall = _recalls(runs.snapshot.rank(runs.sample.queries, probed), runs.sample)
-            if recall.mean() >= target:
-                found.append(_Estimate(probed, target, 0.0))
-                break
-            probe = max(probe + 1, probe * 3 // 2)
-        progress.advance(1)
+        for way, end in ways.items():
+            count = 1 if way == "probe" else plan.stages[0].keep
+            while count < end:
+                near = Plan(plan.stages, **dict.fromkeys((way,), count))
+                recall = _recalls(snapshot.rank(runs.sample.queries, near), runs.sample)
+                if recall.mean() >= target:
+                    found.append(_Estimate(near, target, 0.0))
+                    break
+                count = max(count + 1, count * 3 // 2)
+            progress.advance(1)
     progress.finish()
     return found
+
+
+def _graph_ram(snapshot: Snapshot) -> int:
+    """Bytes of the graph and of seq: walks may touch any page of it."""
+    assert snapshot.graph is not None
+    return snapshot.graph.size_bytes() + 8 * snapshot.count
 
 
 def _deeper(first: str, second: str) -> bool:
@@ -366,7 +381,7 @@ def _run(snapshot: Snapshot, plan: Plan, sample: _Sample) -> TimedPlan:
         if sample.wanted[i]:
             recalls.append(_recall(ranking, sample.wanted[i]))
     slow = float(np.quantile(times, 0.99))
-    ram = _ram(snapshot, plan.stages[0].name)
+    ram = _ram(snapshot, plan.stages[0].name) if plan.graph is None else _graph_ram(snapshot)
     recall = bootstrap_mean(np.array(recalls))
     return TimedPlan(str(plan), recall, float(np.median(times)), slow, int(np.mean(read)), ram)
 

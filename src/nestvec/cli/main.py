@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "Measure every method at every byte count on your own data.",
     "refit": "Fit a collection's codec on the rows it has now.",
     "lists": "Sort a collection's rows into lists, for plans with probe.",
+    "graph": "Link a collection's rows to their neighbours (HNSW).",
     "plan": "Choose a collection's plan by measurement, or set one.",
     "choose": "Say the cheapest code and plan that keep what you wish.",
     "embed": "Turn texts into a file of vectors.",

@@ -6,31 +6,15 @@ starts at once. Every kernel has a plain twin in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, prange
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from nestvec.compiled import compiled
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
-
-
-def compiled(**options: Any) -> Callable[[F], F]:
-    """njit with a cache on disk, or without one where there is no place to write it."""
-
-    def decorate(function: F) -> F:
-        try:
-            kernel: F = njit(cache=True, **options)(function)
-        except RuntimeError:  # neither this file's folder nor the user's cache can be written to
-            kernel = njit(**options)(function)
-        return kernel
-
-    return decorate
 
 
 @compiled(parallel=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)

@@ -105,6 +105,28 @@ class Cache:
         """An array that parts() computes, in order, where it is not there yet."""
         return self._array(fragment.key, name, shape, dtype, parts)
 
+    def file(self, fragment: Fragment, name: str, write: Callable[[Path], None]) -> Path | None:
+        """A file of a fragment that is no array, made by write(path) where it is not there yet.
+
+        None where it cannot be written. Who maps it may not see that it ends early, so it is on
+        the disk before it has its name.
+        """
+        path = self._folder / f"{fragment.key}-{name}"
+        if path.exists():
+            return path
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            return None
+        finally:
+            _remove(temporary)
+        return path
+
     def whole(self, name: str) -> NDArray[Any]:
         """A numeric column of all fragments as one array.
 
@@ -130,7 +152,7 @@ class Cache:
         """
         keys = [fragment.key for fragment in self._store.fragments]
         removed = 0
-        for path in self._folder.glob("*.npy"):
+        for path in self._folder.glob("*"):
             if not any(key in path.name for key in keys):
                 removed += path.stat().st_size
                 _remove(path)

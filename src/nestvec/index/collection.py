@@ -18,6 +18,7 @@ from nestvec.index.cache import Cache
 from nestvec.index.columns import RowLike, survey
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json
 from nestvec.index.files import adopt, sync_folder
+from nestvec.index.graph import LINKS, Graph, GraphOver
 from nestvec.index.lists import fit_centers
 from nestvec.index.manifest import Manifest, write_manifest
 from nestvec.index.plan import Plan
@@ -77,7 +78,7 @@ class Collection(Snapshot):
         another process is writing.
         """
         if on is None:
-            on = f"{min(self.codec.level_ends, key=lambda end: abs(end - _LIST_BYTES))}B"
+            on = self._short_cut()
         count = round(self.count**0.5) if count is None else count
         centers = fit_centers(self._reader, self.codec, on, count, seed=seed, progress=progress)
         files = self.path / FILES_FOLDER
@@ -88,6 +89,28 @@ class Collection(Snapshot):
         assert fresh.lists is not None
         fresh.lists.prepare(progress)
         return fresh
+
+    def make_graph(
+        self, on: str | None = None, links: int = LINKS, *, progress: Progress | None = None
+    ) -> Collection:
+        """A new version whose rows are linked to their neighbours, returned open.
+
+        on: what rows are near by, "sign", "8B" (a cut of the code) or "64d" (a width of the
+        vectors); the signs that the code begins with, or the cut of 8 bytes or the nearest one,
+        where None. links: of a row, at most. Rows that are added later are linked when they are
+        first searched. Threads link rows in no fixed order: another build may find other rows.
+        Raises UserError where `on` does not fit this collection, links are out of bounds, or
+        another process is writing; MissingExtra without the extra 'graph'.
+        """
+        if on is None:
+            on = "sign" if self.codec.sign_bytes else self._short_cut()
+        over = GraphOver(on, links)
+        over.check(self._reader, self.codec)
+        Graph(over, self._reader, self.codec, self._cache).prepare(progress)
+        return self._with(replace(self.manifest, graph=str(over)))
+
+    def _short_cut(self) -> str:
+        return f"{min(self.codec.level_ends, key=lambda end: abs(end - _LIST_BYTES))}B"
 
     def _with(self, manifest: Manifest) -> Collection:
         """A new version with the same rows and another manifest, returned open."""
@@ -183,6 +206,7 @@ class Collection(Snapshot):
             has_vectors=True,
             sign_bytes=codec.sign_bytes,
             lists=0 if self.lists is None else self.lists.count,
+            has_graph=self.graph is not None,
         )
         name = write_manifest(manifest, files)
         sync_folder(self.path)

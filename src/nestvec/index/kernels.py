@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.kernels import compiled
+from nestvec.compiled import compiled
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]

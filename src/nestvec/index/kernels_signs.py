@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from nestvec.codec.kernels import compiled
+from nestvec.compiled import compiled
 from nestvec.index.bit_slices import (
     BLOCK_GROUPS,
     GROUP_ROWS,

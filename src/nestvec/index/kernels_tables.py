@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from nestvec.codec.kernels import compiled
+from nestvec.compiled import compiled
 from nestvec.index.kernels import BLOCK_ROWS, Held, enter, may_enter
 
 F32 = NDArray[np.float32]

@@ -15,7 +15,7 @@ from nestvec.index.plan import Plan
 
 FORMAT_VERSION = 1
 # Fields that the first manifests of this format had not.
-_LATER = {"lists_file", "coded_version"}
+_LATER = {"lists_file", "graph", "coded_version"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Manifest:
     wants back in order to be loaded alike. metric: "cosine", "dot" or "l2". dim: coordinates of
     a vector. rows: rows when this manifest was written. nesting: its text form, or None.
     spec: the codec's. plan: the default plan's text form. codec_file, adapter_file, evidence_file
-    and lists_file (the centers of lists) name files beside this one. coded_version: the version
+    and lists_file (the centers of lists) name files beside this one. graph: what rows are linked
+    by, as "8B/16" (see index.graph), or None. coded_version: the version
     whose rows the codec was fitted on, 0 for those of the build. machine: what was decided by
     the machine at hand (device, number type). created_with: nestvec's version.
     """
@@ -46,6 +47,7 @@ class Manifest:
     adapter_file: str | None = None
     evidence_file: str | None = None
     lists_file: str | None = None
+    graph: str | None = None
     coded_version: int = 0
     machine: Mapping[str, Any] = field(default_factory=dict)
     created_with: str = __version__

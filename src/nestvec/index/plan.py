@@ -8,6 +8,7 @@ stage before kept::
                               that begins with a sign plane; sign4: the query in 4 bits, not 1
     128d:200,raw:10           the same over prefixes of the stored vectors
     probe=16;8B:2000,raw:10   the first stage reads the 16 nearest lists alone
+    graph=400;8B:200,raw:10   the first stage reads 400 near rows alone, to which a graph leads
     exact:10                  the ten best by stored vectors, of which few are read; alone
 
 The shape is the adaptive retrieval of Kusupati et al. 2022 (arXiv:2205.13147), section 4.3,
@@ -67,19 +68,21 @@ class Stage:
 class Plan:
     """A chain of stages with one text form; `str(Plan.parse(text)) == text`.
 
+    probe: lists that the first stage reads; graph: near rows that it reads; None for all rows.
     Raises UserError where stages do not read more and keep fewer from one to the next.
     """
 
     stages: tuple[Stage, ...]
     probe: int | None = None
+    graph: int | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise UserError(f"a plan needs at least one stage; got none. Try {_EXAMPLE}.")
         for stage in self.stages:
             _check_stage(stage)
-        if self.probe is not None:
-            _check_probe(self)
+        if self.probe is not None or self.graph is not None:
+            _check_nearest(self)
         for before, after in pairwise(self.stages):
             _check_alone(self, before, after)
             _check_order(self, before, after)
@@ -94,7 +97,7 @@ class Plan:
         if compact == "exact":
             compact = f"exact:{_EXACT_HITS}"
         _refuse_auto(compact)
-        probe, compact = _probe_of(compact)
+        nearest, compact = _nearest_of(compact)
         stages = []
         for part in compact.split(","):
             match = _STAGE.fullmatch(part)
@@ -112,11 +115,10 @@ class Plan:
             else:
                 kind: StageKind = "bytes" if match["unit"] == "B" else "dims"
                 stages.append(Stage(kind, int(match["amount"]), keep))
-        return cls(tuple(stages), probe)
+        return cls(tuple(stages), **nearest)
 
     def __str__(self) -> str:
-        first = "" if self.probe is None else f"probe={self.probe};"
-        return first + ",".join(str(stage) for stage in self.stages)
+        return _nearest_text(self) + ",".join(str(stage) for stage in self.stages)
 
     @property
     def k(self) -> int:
@@ -157,14 +159,20 @@ class Plan:
         has_vectors: bool,
         sign_bytes: int = 0,
         lists: int = 0,
+        has_graph: bool = False,
     ) -> None:
         """Raise UserError where a collection of these sizes cannot run the plan.
 
         code_bytes: bytes of the whole code; level_ends: the byte counts at which it may be cut;
         dim: coordinates of the vectors; has_vectors: whether they are stored. sign_bytes: of the
         signs that the code begins with, 0 where it begins with something else. lists: that rows
-        are sorted into, 0 for none.
+        are sorted into, 0 for none. has_graph: whether rows are linked.
         """
+        if self.graph is not None and not has_graph:
+            raise UserError(
+                f"a plan with graph={self.graph} walks from row to row, and this collection's rows "
+                "are not linked: make the links with nestvec graph."
+            )
         if self.probe is not None and self.probe > lists:
             raise UserError(
                 f"a plan may not probe more lists than there are; got {self.probe}, and there are "
@@ -235,14 +243,23 @@ class Plan:
         return tuple(counts)
 
 
-def _check_probe(plan: Plan) -> None:
-    assert plan.probe is not None
-    if plan.probe < 1:
+def _check_nearest(plan: Plan) -> None:
+    if plan.probe is not None and plan.graph is not None:
+        raise UserError(
+            f"a plan reads lists or walks a graph, not both; got {plan}: leave out one of them."
+        )
+    if plan.probe is not None and plan.probe < 1:
         raise UserError(f"a plan probes 1 list or more; got {plan.probe}.")
     if plan.stages[0].kind == "exact":
         raise UserError(
-            f"an exact search rules rows out by bounds, not by lists; got {plan}: leave out "
-            f"probe={plan.probe}."
+            f"an exact search rules rows out by bounds, not by lists or links; got {plan}: leave "
+            f"out {_nearest_text(plan)[:-1]}."
+        )
+    if plan.graph is not None and plan.graph < plan.stages[0].keep:
+        first = plan.stages[0]
+        raise UserError(
+            f"a walk must lead to the rows that the first stage keeps; got {plan}. Try "
+            f"graph={first.keep} or more."
         )
 
 
@@ -298,15 +315,22 @@ def _refuse_auto(compact: str) -> None:
         )
 
 
-def _probe_of(compact: str) -> tuple[int | None, str]:
-    """The lists to probe, None for all rows, and the stages' text."""
+def _nearest_text(plan: Plan) -> str:
+    for name, count in (("probe", plan.probe), ("graph", plan.graph)):
+        if count is not None:
+            return f"{name}={count};"
+    return ""
+
+
+def _nearest_of(compact: str) -> tuple[dict[str, int], str]:
+    """probe or graph, where a plan does not read all rows, and the stages' text."""
     first, semicolon, stages = compact.partition(";")
     if not semicolon:
-        return None, compact
-    match = re.fullmatch(r"probe=([1-9][0-9]*)", first)
+        return {}, compact
+    match = re.fullmatch(r"(probe|graph)=([1-9][0-9]*)", first)
     if match is None:
         raise UserError(
-            f"before ';' a plan says how many lists it probes; got {first!r}. Try "
-            f"probe=16;{_EXAMPLE}."
+            "before ';' a plan says how many lists it probes, or how many rows a graph leads to; "
+            f"got {first!r}. Try probe=16;{_EXAMPLE}."
         )
-    return int(match[1]), stages
+    return {match[1]: int(match[2])}, stages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
 from nestvec.index import fused
 from nestvec.index.exact import exact_search
+from nestvec.index.graph import Graph
 from nestvec.index.lists import Lists
 from nestvec.index.plan import Plan, Stage
 from nestvec.index.reader import Reader
@@ -70,24 +71,30 @@ def run_plan(
     reader: Reader,
     progress: Progress | None = None,
     lists: Lists | None = None,
+    graph: Graph | None = None,
 ) -> list[Ranking]:
     """The hits of queries (q, d) float32, in their order; the plan must fit the collection.
 
-    lists: what a plan with probe reads.
+    lists: what a plan with probe reads; graph: what a plan with graph walks.
     """
     listener = progress or quiet()
     listener.start("searching", len(queries))
     rankings: list[Ranking] = []
     for start in range(0, len(queries), _GROUP_QUERIES):
         group = queries[start : start + _GROUP_QUERIES]
-        rankings += _run_group(plan, group, codec, reader, lists)
+        rankings += _run_group(plan, group, codec, reader, lists, graph)
         listener.advance(len(group))
     listener.finish()
     return rankings
 
 
 def _run_group(
-    plan: Plan, queries: F32, codec: Codec, reader: Reader, lists: Lists | None
+    plan: Plan,
+    queries: F32,
+    codec: Codec,
+    reader: Reader,
+    lists: Lists | None,
+    graph: Graph | None,
 ) -> list[Ranking]:
     if plan.stages[0].kind == "exact":
         return _exactly(plan.stages[0], queries, codec, reader)
@@ -97,19 +104,28 @@ def _run_group(
     first = plan.stages[0]
     read = reader.bytes_read(plan)
     scanned = np.full(len(queries), reader.count)
-    of_centers = 0
-    if plan.probe is None:
-        shortlists = _first_stage(first, queries, prepared, codec, reader)
-    else:
+    # read beside the rows themselves, to find them
+    beside = np.zeros(len(queries), np.int64)
+    if plan.graph is not None:
+        assert graph is not None
+        walks = graph.walk(queries, prepared, plan.graph, reader)
+        scanned = np.array([len(walk.rows) for walk in walks])
+        beside += np.array([walk.bytes for walk in walks])
+        rows_of = (walk.rows for walk in walks)
+        shortlists = _of_rows(first, queries, prepared, codec, reader, rows_of)
+    elif plan.probe is not None:
         assert lists is not None
         nearest = lists.nearest(queries, plan.probe)
-        scanned, of_centers = lists.scanned(nearest), lists.centers.size_bytes()
+        scanned = lists.scanned(nearest)
+        beside += lists.centers.size_bytes()
         shortlists = _probed(first, queries, prepared, codec, reader, lists, nearest)
+    else:
+        shortlists = _first_stage(first, queries, prepared, codec, reader)
     mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
     rankings = []
     for i, shortlist in enumerate(shortlists):
         kept, rows = len(shortlist.rows), int(scanned[i])
-        first_read = read[0] // reader.count * rows + of_centers
+        first_read = read[0] // reader.count * rows + int(beside[i])
         reports = [StageReport(str(first), first_read, rows, kept, mean_ms)]
         one = None if prepared is None else of_query(prepared, i)
         rankings.append(
@@ -166,9 +182,21 @@ def _probed(
     by_codebooks = stage.kind == "bytes" and fused.fits(codec, stage.amount)
     if prepared is not None and (by_codebooks or stage.kind == "sign"):
         return lists.scan(stage, nearest, prepared, reader)
+    rows_of = (lists.rows(own, reader) for own in nearest)
+    return _of_rows(stage, queries, prepared, codec, reader, rows_of)
+
+
+def _of_rows(
+    stage: Stage,
+    queries: F32,
+    prepared: Prepared | None,
+    codec: Codec,
+    reader: Reader,
+    rows_of: Iterable[I64],
+) -> list[Shortlist]:
+    """A first stage over some rows of each query."""
     found = []
-    for i, query in enumerate(queries):
-        rows = lists.rows(nearest[i], reader)
+    for i, (query, rows) in enumerate(zip(queries, rows_of, strict=True)):
         nothing = np.zeros(len(rows), np.float32)
         everything = Shortlist(rows, reader.seqs(rows), nothing, nothing)
         one = None if prepared is None else of_query(prepared, i)

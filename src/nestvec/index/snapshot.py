@@ -21,6 +21,7 @@ from nestvec.index.cache import Cache
 from nestvec.index.checksums import CHECKS_FOLDER
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, replaced_path
 from nestvec.index.files import tree_bytes, verified
+from nestvec.index.graph import Graph, GraphOver
 from nestvec.index.lists import Lists
 from nestvec.index.manifest import Manifest, read_manifest
 from nestvec.index.plan import Plan
@@ -96,7 +97,8 @@ class Snapshot:
     path: its folder. manifest: what it says of itself. codec: fitted. plan: the default plan.
     count: rows. dim: coordinates of a vector. adapter: what vectors and queries go through before
     the codec, or None. Vectors are stored untouched and mapped as they are read: with an adapter
-    `raw` and d stages rank by adapted vectors. lists: what plans with probe read, or None.
+    `raw` and d stages rank by adapted vectors. lists: what plans with probe read, or None; graph:
+    what plans with graph walk, or None.
     """
 
     def __init__(
@@ -121,6 +123,10 @@ class Snapshot:
         if manifest.lists_file is not None:
             centers = Centers.load(verified(path / FILES_FOLDER, manifest.lists_file))
             self.lists = Lists(centers, manifest.lists_file, self._reader, codec)
+        self.graph: Graph | None = None
+        if manifest.graph is not None:
+            over = GraphOver.parse(manifest.graph)
+            self.graph = Graph(over, self._reader, codec, self._cache)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -221,7 +227,7 @@ class Snapshot:
         if where is not None:
             reader = reader.restricted(self._store.matching(where))
         asked = self.map_queries(queries)
-        return run_plan(chosen, asked, self.codec, reader, progress, self.lists)
+        return run_plan(chosen, asked, self.codec, reader, progress, self.lists, self.graph)
 
     def checked_plan(self, plan: Plan | str | None = None, k: int | None = None) -> Plan:
         """The plan that a search would run; raises UserError where it does not fit.
@@ -246,6 +252,7 @@ class Snapshot:
             has_vectors=self.has_vectors,
             sign_bytes=self.codec.sign_bytes,
             lists=0 if self.lists is None else self.lists.count,
+            has_graph=self.graph is not None,
         )
         return chosen if k is None else chosen.with_k(k)
 

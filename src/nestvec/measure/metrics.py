@@ -21,8 +21,6 @@ NAMES = ("nDCG", "R", "RR", "AP", "APk", "P")
 ABSENT = 2**62
 """The rank of a relevant row that a list of hits does not hold; beyond every cutoff."""
 
-_MANY = 96  # relevant rows of a query from which one binary search beats a pass for each
-
 
 @dataclass(frozen=True)
 class Relevance:
@@ -99,35 +97,16 @@ def ranks_of_relevant(scores: NDArray[Any], relevance: Relevance) -> NDArray[np.
         raise ValueError(
             f"scores must be (queries, rows); got {scores.shape} for {relevance.queries} queries"
         )
+    from nestvec.measure.kernels import count_ranks
+
+    broken = np.isnan(scores[relevance.query_of, relevance.rows])
+    if broken.any():
+        query = relevance.query_of[broken][0]
+        raise ValueError(f"scores must be numbers; query {query} has NaN for a relevant row")
+    if scores.dtype not in (np.float32, np.float64):
+        scores = scores.astype(np.float64)
     ranks = np.empty(len(relevance.rows), dtype=np.int64)
-    for i, row_scores in enumerate(scores):
-        own = slice(relevance.indptr[i], relevance.indptr[i + 1])
-        rows = relevance.rows[own]
-        targets = row_scores[rows]
-        if np.isnan(targets).any():
-            raise ValueError(f"scores must be numbers; query {i} has NaN for a relevant row")
-        if len(rows) >= _MANY:
-            ranks[own] = _ranks_of_many(row_scores, rows, targets)
-            continue
-        for j, (row, target) in enumerate(zip(rows, targets, strict=True), own.start):
-            above = np.count_nonzero(row_scores > target)
-            ties = np.count_nonzero(row_scores[:row] == target)
-            ranks[j] = above + ties + 1
-    return ranks
-
-
-def _ranks_of_many(
-    scores: NDArray[Any], rows: NDArray[np.int64], targets: NDArray[Any]
-) -> NDArray[np.int64]:
-    levels, place = np.unique(targets, return_inverse=True)
-    # above[j]: rows that beat level j, from where each score would be inserted
-    beaten = np.searchsorted(levels, scores, side="left")
-    above = np.bincount(beaten, minlength=len(levels) + 1)[::-1].cumsum()[::-1]
-    ranks = np.empty(len(rows), dtype=np.int64)
-    for level in range(len(levels)):
-        mine = np.flatnonzero(place == level)
-        tied = np.flatnonzero(scores == levels[level])
-        ranks[mine] = above[level + 1] + np.searchsorted(tied, rows[mine]) + 1
+    count_ranks(np.ascontiguousarray(scores), relevance.indptr, relevance.rows, ranks)
     return ranks
 
 

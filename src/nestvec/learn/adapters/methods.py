@@ -252,7 +252,7 @@ def fit_smec(job: Job) -> Trained:
             loss = Weighed([(1.0, loss), (settings.alpha, remembered)])
         histories.append(run(job, module, loss, nesting, frozen=before, label=f"stage{i}"))
         stages.append(Stage(width, module.maps(), i - 1))
-        before = _after(before, module)
+        before = _after(before, module, dim, job.settings.training.device)
         given = width
     return Trained(stages, histories)
 
@@ -292,15 +292,18 @@ class _Fixed(LinearMap):
         self.weight.requires_grad_(False)
 
 
-def _after(before: Apply | None, module: nn.Module) -> Apply:
+def _after(before: Apply | None, module: nn.Module, dim: int, device: str) -> Apply:
+    """What a trained stage gives, from the vectors themselves: stages are linear, so one matrix."""
     module.eval()
     for weight in module.parameters():
         weight.requires_grad_(False)
+    with torch.no_grad():
+        whole = torch.eye(dim, device=device)
+        matrix: Tensor = module(whole if before is None else before(whole))
 
     def apply(rows: Tensor) -> Tensor:
         with torch.no_grad():
-            mapped: Tensor = module(rows if before is None else before(rows))
-            return mapped
+            return rows @ matrix
 
     return apply
 
