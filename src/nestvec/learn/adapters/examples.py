@@ -207,13 +207,13 @@ def batches(examples: Examples, size: int, seed: int, device: torch.device) -> I
     """
     count = _count(examples)
     size = min(size, count)
-    grades_of = _grades(examples)
+    answers = None if examples.pairs is None else _Answers(examples.pairs, examples.grades)
     epoch = 0
     while True:
         order = np.random.default_rng((seed, epoch)).permutation(count)
         for start in range(0, count - size + 1, size):
             picks = order[start : start + size]
-            yield _batch(examples, picks, grades_of, device)
+            yield _batch(examples, picks, answers, device)
         epoch += 1
 
 
@@ -232,55 +232,55 @@ def _count(examples: Examples) -> int:
 
 def _distinct(pairs: I64) -> I64:
     """Those whose query and document no earlier one has, in the order of documents."""
-    queries: set[int] = set()
-    documents: set[int] = set()
-    kept: list[int] = []
-    for i, (query, row) in enumerate(pairs.tolist()):
-        if query not in queries and row not in documents:
-            kept.append(i)
-            queries.add(query)
-            documents.add(row)
-    found = pairs[kept]
-    return found[np.argsort(found[:, 1])]
+    if len(np.unique(pairs[:, 0])) < len(pairs) or len(np.unique(pairs[:, 1])) < len(pairs):
+        queries: set[int] = set()
+        documents: set[int] = set()
+        kept: list[int] = []
+        for i, (query, row) in enumerate(pairs.tolist()):
+            if query not in queries and row not in documents:
+                kept.append(i)
+                queries.add(query)
+                documents.add(row)
+        pairs = pairs[kept]
+    return pairs[np.argsort(pairs[:, 1])]
 
 
-def _batch(
-    examples: Examples,
-    picks: I64,
-    grades_of: dict[int, list[tuple[int, float]]],
-    device: torch.device,
-) -> Batch:
+class _Answers:
+    """Of every query: the documents that answer it, with their grades, 1 where none are given."""
+
+    def __init__(self, pairs: I64, grades: NDArray[np.float32] | None) -> None:
+        order = np.argsort(pairs[:, 0], kind="stable")
+        self._queries, self._rows = pairs[order, 0], pairs[order, 1]
+        self._grades = np.ones(len(order), np.float32) if grades is None else grades[order]
+
+    def among(self, queries: I64, rows: I64) -> NDArray[np.float32]:
+        """(b, c): the grade that each of rows (c,), rising, has as an answer to each of queries."""
+        found = np.zeros((len(queries), len(rows)), np.float32)
+        first = np.searchsorted(self._queries, queries)
+        counts = np.searchsorted(self._queries, queries, "right") - first
+        inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        entries = np.repeat(first, counts) + inside
+        answers = self._rows[entries]
+        places = np.minimum(np.searchsorted(rows, answers), len(rows) - 1)
+        here = rows[places] == answers
+        asking = np.repeat(np.arange(len(queries)), counts)
+        found[asking[here], places[here]] = self._grades[entries[here]]
+        return found
+
+
+def _batch(examples: Examples, picks: I64, answers: _Answers | None, device: torch.device) -> Batch:
     if examples.pairs is None:
         drawn = np.sort(picks if examples.rows is None else examples.rows[picks])
         return Batch(_unit(examples.documents, drawn, device), torch.from_numpy(drawn).to(device))
     assert examples.queries is not None
-    pairs = _distinct(examples.pairs[picks])
-    grades = torch.zeros(len(pairs), len(pairs))
-    here = {int(row): i for i, row in enumerate(pairs[:, 1])}
-    for i, query in enumerate(pairs[:, 0].tolist()):
-        for row, grade in grades_of[query]:
-            if row in here:
-                grades[i, here[row]] = grade
-    rows = torch.from_numpy(np.ascontiguousarray(pairs[:, 1])).to(device)
+    assert answers is not None
+    queries, rows = np.ascontiguousarray(_distinct(examples.pairs[picks]).T)
     return Batch(
-        _unit(examples.documents, pairs[:, 1], device),
-        rows,
-        _unit(examples.queries, pairs[:, 0], device),
-        grades.to(device),
+        _unit(examples.documents, rows, device),
+        torch.from_numpy(rows).to(device),
+        _unit(examples.queries, queries, device),
+        torch.from_numpy(answers.among(queries, rows)).to(device),
     )
-
-
-def _grades(examples: Examples) -> dict[int, list[tuple[int, float]]]:
-    """Of every query: the documents that answer it, with their grades."""
-    found: dict[int, list[tuple[int, float]]] = {}
-    if examples.pairs is None:
-        return found
-    grades = np.ones(len(examples.pairs), np.float32)
-    if examples.grades is not None:
-        grades = examples.grades
-    for (query, row), grade in zip(examples.pairs.tolist(), grades.tolist(), strict=True):
-        found.setdefault(query, []).append((row, grade))
-    return found
 
 
 def _unit(vectors: NDArray[Any], rows: I64, device: torch.device) -> Tensor:
