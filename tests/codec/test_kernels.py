@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from nestvec.codec import kernels
 
@@ -104,3 +105,20 @@ def test_look_ups_over_many_blocks_equal_fancy_indexing():
     alone = np.zeros_like(out)
     kernels.look_up_alone(alone, tables, codes)
     np.testing.assert_array_equal(alone, out)
+
+
+@pytest.mark.parametrize("width", [1, 7, 96, 384])
+def test_products_with_bytes(width):
+    rng = np.random.default_rng(width)
+    codes = rng.integers(0, 256, (700, width)).astype(np.uint8)
+    codes[500] = codes[3]
+    queries = rng.standard_normal((3, width)).astype(np.float32)
+    offsets = rng.standard_normal(3).astype(np.float32)
+    before = rng.standard_normal((3, 1)).astype(np.float32) * np.ones((1, 700), np.float32)
+    out, alone = before.copy(), before.copy()
+    kernels.add_products(out, queries, offsets, codes)
+    kernels.add_products_alone(alone, queries, offsets, codes)
+    want = before + queries.astype(float) @ codes.T.astype(float) + offsets[:, None]
+    np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(alone, out)
+    np.testing.assert_array_equal(out[:, 500], out[:, 3])

@@ -177,6 +177,34 @@ def look_up_alone(out: F32, tables: F32, codes: U8) -> None:
             out[q, i] += total
 
 
+@compiled(parallel=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
+def add_products(out: F32, queries: F32, offsets: F32, codes: U8) -> None:
+    """Add to out (q, n) the products of queries (q, w) with bytes (n, w), and offsets (q,).
+
+    Equal rows get equal sums wherever they stand, which matrix products do not promise.
+    """
+    n_rows = codes.shape[0]
+    block = 256
+    for piece in prange((n_rows + block - 1) // block):
+        for i in range(piece * block, min((piece + 1) * block, n_rows)):
+            for q in range(queries.shape[0]):
+                total = np.float32(0.0)
+                for j in range(codes.shape[1]):
+                    total += queries[q, j] * np.float32(codes[i, j])
+                out[q, i] += total + offsets[q]
+
+
+@compiled(fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
+def add_products_alone(out: F32, queries: F32, offsets: F32, codes: U8) -> None:
+    """add_products on the calling thread."""
+    for i in range(codes.shape[0]):
+        for q in range(queries.shape[0]):
+            total = np.float32(0.0)
+            for j in range(codes.shape[1]):
+                total += queries[q, j] * np.float32(codes[i, j])
+            out[q, i] += total + offsets[q]
+
+
 @compiled(boundscheck=False, nogil=True)
 def add_to_sums(sums: F32, counts: I64, rows: F32, words: I64) -> None:
     """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place.
