@@ -25,7 +25,8 @@ def plans(draw: st.DrawFn) -> Plan:
     probe = draw(st.none() | st.integers(1, 10**4))
     graph = None if probe else draw(st.none() | st.integers(keeps[0], 10**7))
     stages = tuple(Stage(kind, a, k) for (kind, a), k in zip(names, keeps, strict=True))
-    return Plan(stages, probe, graph)
+    sure = draw(st.none() | st.sampled_from([0.5, 2.0, 3.25])) if size > 1 else None
+    return Plan(stages, probe, graph, sure)
 
 
 @given(plans())
@@ -67,6 +68,11 @@ def test_parse_gives_stages_and_the_default_k() -> None:
         ("probe=16;", "''"),
         ("probe=16;exact:10", "leave out probe=16"),
         ("graph=0;8B:10", "'graph=0'"),
+        ("probe=2,probe=3;8B:10", "'probe=3'"),
+        ("sure=0;8B:20,raw:10", "below 100; got 0"),
+        ("sure=x;8B:20,raw:10", "'sure=x'"),
+        ("sure=3;raw:10", "leave out sure=3"),
+        ("sure=3;exact:10", "leave out sure=3"),
         ("graph=16;exact:10", "leave out graph=16"),
         ("graph=16;8B:20,raw:10", "Try graph=20 or more"),
         ("graph=16;probe=4;8B:10", "'probe=4;8B:10'"),

@@ -39,6 +39,7 @@ _TIMED_QUERIES = 40
 _FEWEST_QUERIES = 4
 # A walk to more than this share of the rows is slower than reading them.
 _GRAPH_SHARE = 8
+_SURE = (1.5, 2.0, 2.5, 3.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -259,36 +260,46 @@ def _estimates(
 def _narrowed(
     runs: _Runs, estimates: Sequence[_Estimate], most: int | None, progress: Progress
 ) -> list[_Estimate]:
-    """The cheapest plan of every target over as few lists, or near rows, as still reach it."""
-    snapshot, ways = runs.snapshot, {}
+    """The cheapest plan of every target over as few lists, near rows or reads as still reach it."""
+    snapshot, ways = runs.snapshot, ["sure"]
     if snapshot.lists is not None:
-        ways["probe"] = snapshot.lists.count
+        ways.append("probe")
     if snapshot.graph is not None and (most is None or _graph_ram(snapshot) <= most):
-        ways["graph"] = snapshot.count // _GRAPH_SHARE
-    if not ways:
-        return []
+        ways.append("graph")
     cheapest: dict[float, _Estimate] = {}
     for each in estimates:
         if each.target not in cheapest or each.ms < cheapest[each.target].ms:
             cheapest[each.target] = each
     found = []
-    progress.start("trying lists and links", len(cheapest) * len(ways))
+    progress.start("reading less", len(cheapest) * len(ways))
     for target, each in cheapest.items():
         # depths that just reach the target of all rows leave no room for what is not read
         stages = [replace(stage, keep=2 * stage.keep) for stage in each.plan.stages[:-1]]
         plan = replace(each.plan, stages=(*stages, each.plan.stages[-1]))
-        for way, end in ways.items():
-            count = 1 if way == "probe" else plan.stages[0].keep
-            while count < end:
-                near = Plan(plan.stages, **dict.fromkeys((way,), count))
+        for way in ways:
+            for near in _ever_wider(plan, way, snapshot):
                 recall = _recalls(snapshot.rank(runs.sample.queries, near), runs.sample)
                 if recall.mean() >= target:
                     found.append(_Estimate(near, target, 0.0))
                     break
-                count = max(count + 1, count * 3 // 2)
             progress.advance(1)
     progress.finish()
     return found
+
+
+def _ever_wider(plan: Plan, way: str, snapshot: Snapshot) -> Iterator[Plan]:
+    """The plan over ever more lists or near rows, or ever surer before it stops."""
+    if way == "sure":
+        if len(plan.stages) > 1:
+            yield from (replace(plan, sure=sure) for sure in _SURE)
+        return
+    count, end = plan.stages[0].keep, snapshot.count // _GRAPH_SHARE
+    if way == "probe":
+        assert snapshot.lists is not None
+        count, end = 1, snapshot.lists.count
+    while count < end:
+        yield replace(plan, probe=count) if way == "probe" else replace(plan, graph=count)
+        count = max(count + 1, count * 3 // 2)
 
 
 def _graph_ram(snapshot: Snapshot) -> int:

@@ -9,6 +9,7 @@ stage before kept::
     128d:200,raw:10           the same over prefixes of the stored vectors
     probe=16;8B:2000,raw:10   the first stage reads the 16 nearest lists alone
     graph=400;8B:200,raw:10   the first stage reads 400 near rows alone, to which a graph leads
+    sure=3;8B:2000,raw:10     the last stage reads until no other row is likely among the best
     exact:10                  the ten best by stored vectors, of which few are read; alone
 
 The shape is the adaptive retrieval of Kusupati et al. 2022 (arXiv:2205.13147), section 4.3,
@@ -21,7 +22,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from nestvec.errors import UserError
 
@@ -69,12 +70,15 @@ class Plan:
     """A chain of stages with one text form; `str(Plan.parse(text)) == text`.
 
     probe: lists that the first stage reads; graph: near rows that it reads; None for all rows.
+    sure: standard errors by which a row must be out of reach before the last stage leaves it
+    unread (see index.stopping); None where it reads all that it is given.
     Raises UserError where stages do not read more and keep fewer from one to the next.
     """
 
     stages: tuple[Stage, ...]
     probe: int | None = None
     graph: int | None = None
+    sure: float | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -83,6 +87,8 @@ class Plan:
             _check_stage(stage)
         if self.probe is not None or self.graph is not None:
             _check_nearest(self)
+        if self.sure is not None:
+            _check_sure(self)
         for before, after in pairwise(self.stages):
             _check_alone(self, before, after)
             _check_order(self, before, after)
@@ -97,7 +103,7 @@ class Plan:
         if compact == "exact":
             compact = f"exact:{_EXACT_HITS}"
         _refuse_auto(compact)
-        nearest, compact = _nearest_of(compact)
+        ways, compact = _ways_of(compact)
         stages = []
         for part in compact.split(","):
             match = _STAGE.fullmatch(part)
@@ -115,10 +121,10 @@ class Plan:
             else:
                 kind: StageKind = "bytes" if match["unit"] == "B" else "dims"
                 stages.append(Stage(kind, int(match["amount"]), keep))
-        return cls(tuple(stages), **nearest)
+        return cls(tuple(stages), **ways)
 
     def __str__(self) -> str:
-        return _nearest_text(self) + ",".join(str(stage) for stage in self.stages)
+        return _ways_text(self) + ",".join(str(stage) for stage in self.stages)
 
     @property
     def k(self) -> int:
@@ -253,7 +259,7 @@ def _check_nearest(plan: Plan) -> None:
     if plan.stages[0].kind == "exact":
         raise UserError(
             f"an exact search rules rows out by bounds, not by lists or links; got {plan}: leave "
-            f"out {_nearest_text(plan)[:-1]}."
+            f"out {'probe' if plan.graph is None else 'graph'}={plan.probe or plan.graph}."
         )
     if plan.graph is not None and plan.graph < plan.stages[0].keep:
         first = plan.stages[0]
@@ -315,22 +321,41 @@ def _refuse_auto(compact: str) -> None:
         )
 
 
-def _nearest_text(plan: Plan) -> str:
-    for name, count in (("probe", plan.probe), ("graph", plan.graph)):
-        if count is not None:
-            return f"{name}={count};"
-    return ""
+def _check_sure(plan: Plan) -> None:
+    assert plan.sure is not None
+    if not 0 < plan.sure < 100:
+        raise UserError(f"sure is a number of standard errors below 100; got {plan.sure:g}; try 3.")
+    if len(plan.stages) < 2:
+        raise UserError(
+            f"a last stage may stop early where one before it put rows in order; got {plan}: "
+            f"leave out sure={plan.sure:g}."
+        )
 
 
-def _nearest_of(compact: str) -> tuple[dict[str, int], str]:
-    """probe or graph, where a plan does not read all rows, and the stages' text."""
-    first, semicolon, stages = compact.partition(";")
+def _ways_text(plan: Plan) -> str:
+    """What stands before the stages: which rows are read."""
+    sure = None if plan.sure is None else f"{plan.sure:g}"
+    ways = (("probe", plan.probe), ("graph", plan.graph), ("sure", sure))
+    said = [f"{name}={value}" for name, value in ways if value is not None]
+    return ",".join(said) + ";" if said else ""
+
+
+def _ways_of(compact: str) -> tuple[dict[str, Any], str]:
+    """probe, graph and sure, where they are given, and the stages' text."""
+    before, semicolon, stages = compact.partition(";")
     if not semicolon:
         return {}, compact
-    match = re.fullmatch(r"(probe|graph)=([1-9][0-9]*)", first)
-    if match is None:
-        raise UserError(
-            "before ';' a plan says how many lists it probes, or how many rows a graph leads to; "
-            f"got {first!r}. Try probe=16;{_EXAMPLE}."
-        )
-    return {match[1]: int(match[2])}, stages
+    found: dict[str, Any] = {}
+    for part in before.split(","):
+        match = re.fullmatch(r"(probe|graph)=([1-9][0-9]*)|(sure)=([0-9]+(?:\.[0-9]+)?)", part)
+        if match is None or (match[1] or match[3]) in found:
+            raise UserError(
+                "before ';' a plan says how many lists it probes, how many rows a graph leads to, "
+                f"or how sure the last stage must be, once each; got {part!r}. Try "
+                f"probe=16;{_EXAMPLE}."
+            )
+        if match[1]:
+            found[match[1]] = int(match[2])
+        else:
+            found["sure"] = float(match[4])
+    return found, stages

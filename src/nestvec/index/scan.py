@@ -69,7 +69,7 @@ def rescore(
     stop = codes.shape[1]
     sums = shortlist.sums + codec.raw_sums_gathered(prepared, codes, start, stop)
     scores = codec.finish(sums[None], norms, prepared, lengths)[0]
-    return _narrowed(replace(shortlist, sums=sums, scores=scores), keep)
+    return narrowed(replace(shortlist, sums=sums, scores=scores), keep)
 
 
 def scan_vectors(
@@ -107,7 +107,7 @@ def rescore_vectors(
     query: (d,). vectors: (m, width) float32. lengths: |x| (m,), or None for cosine.
     """
     scores = vector_scores(query, vectors, lengths, metric)
-    return _narrowed(replace(shortlist, scores=scores), keep)
+    return narrowed(replace(shortlist, scores=scores), keep)
 
 
 def rescore_signs(shortlist: Shortlist, signs: U8, planes: U8, keep: int) -> Shortlist:
@@ -116,7 +116,7 @@ def rescore_signs(shortlist: Shortlist, signs: U8, planes: U8, keep: int) -> Sho
     planes: (b, bytes) of the query. Scores as fused.scan_signs gives them; sums in hand are 0.
     """
     scores = sign_scores(signs, planes)
-    return _narrowed(replace(shortlist, scores=scores, sums=np.zeros_like(scores)), keep)
+    return narrowed(replace(shortlist, scores=scores, sums=np.zeros_like(scores)), keep)
 
 
 def sign_scores(signs: U8, planes: U8) -> F32:
@@ -194,7 +194,8 @@ def _shortlist(selection: Selection) -> Shortlist:
     )
 
 
-def _narrowed(shortlist: Shortlist, keep: int) -> Shortlist:
+def narrowed(shortlist: Shortlist, keep: int) -> Shortlist:
+    """The best `keep` of a shortlist, best first."""
     at = best(shortlist.scores, shortlist.seqs, keep)
     at = at[ranked(shortlist.scores[at], shortlist.seqs[at])]
     return Shortlist(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from nestvec.index.scan import (
     scan,
     scan_vectors,
 )
+from nestvec.index.stopping import until_sure
 from nestvec.progress import Progress, quiet
 
 F32 = NDArray[np.float32]
@@ -243,10 +245,16 @@ def _later_stages(
     done = plan.stages[0].amount if plan.stages[0].kind == "bytes" else 0
     for stage, stage_bytes in zip(plan.stages[1:], read, strict=True):
         begun = time.perf_counter()
-        scanned = len(shortlist.rows)
-        shortlist = _rescored(stage, query, prepared, codec, reader, shortlist, done)
+        given = scanned = len(shortlist.rows)
+        if plan.sure is not None and stage is plan.stages[-1] and given > stage.keep:
+            whole = replace(stage, keep=given)
+            rescored = partial(_rescored, whole, query, prepared, codec, reader, done=done)
+            shortlist, scanned = until_sure(shortlist, stage.keep, plan.sure, rescored)
+        else:
+            shortlist = _rescored(stage, query, prepared, codec, reader, shortlist, done)
         if stage.kind == "bytes":
             done = stage.amount
         ms = (time.perf_counter() - begun) * 1000
-        reports.append(StageReport(str(stage), stage_bytes, scanned, len(shortlist.rows), ms))
+        read_bytes = stage_bytes * scanned // max(1, given)
+        reports.append(StageReport(str(stage), read_bytes, scanned, len(shortlist.rows), ms))
     return Ranking(shortlist.rows, shortlist.scores, tuple(reports))
