@@ -132,7 +132,9 @@ class Counting:
 LONG = replace(SMALL, rounds=4)
 
 
-@pytest.mark.parametrize("after", [2, 6, 8, 12])
+@pytest.mark.parametrize(
+    "after", [6, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (2, 8, 12))]
+)
 def test_an_interrupted_training_goes_on_as_if_nothing_was(sides, tmp_path, after):
     wanted, whole = trained(sides, LONG)
     assert whole.best > 0  # or nothing that was learned would be compared

@@ -117,6 +117,7 @@ def agreement(queries, documents, matrix, width):
     return np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(wanted, got, strict=True)])
 
 
+@pytest.mark.slow
 def test_narrow_widths_keep_what_queries_look_for():
     examples, others = turned_away(), turned_away(seed=1)
     adapter = fit_adapter("distilled", examples, settings())

@@ -47,6 +47,7 @@ def train(model, loss, tmp_path, steps=6):
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
+@pytest.mark.slow
 def test_cosent_inside_then_the_two_d_one(models, tmp_path):
     # the usage of a blog post on MatryoshkaLoss and Matryoshka2dLoss, the imports changed
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss

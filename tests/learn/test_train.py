@@ -168,7 +168,9 @@ def test_temperatures_of_widths_hold_where_negatives_are_concentrated(small_mode
         pytest.param(
             {"loss": {"learned": True}, "nesting": {"learned": True}}, marks=pytest.mark.slow
         ),
-        {"nesting": {"per_step": 2}, "train": {"mini_batch": 4}},
+        pytest.param(
+            {"nesting": {"per_step": 2}, "train": {"mini_batch": 4}}, marks=pytest.mark.slow
+        ),
         pytest.param(
             {"layers": {"kind": "two_d"}, "loss": {"schedule": "cosine", "last_temperature": 0.1}},
             marks=pytest.mark.slow,

@@ -268,6 +268,8 @@ def _narrowed(
         ways.append("graph")
     cheapest: dict[float, _Estimate] = {}
     for each in estimates:
+        if not each.target:
+            continue  # it reaches nothing that reading less could keep
         if each.target not in cheapest or each.ms < cheapest[each.target].ms:
             cheapest[each.target] = each
     found = []

@@ -194,17 +194,6 @@ def add_products(out: F32, queries: F32, offsets: F32, codes: U8) -> None:
                 out[q, i] += total + offsets[q]
 
 
-@compiled(fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
-def add_products_alone(out: F32, queries: F32, offsets: F32, codes: U8) -> None:
-    """add_products on the calling thread."""
-    for i in range(codes.shape[0]):
-        for q in range(queries.shape[0]):
-            total = np.float32(0.0)
-            for j in range(codes.shape[1]):
-                total += queries[q, j] * np.float32(codes[i, j])
-            out[q, i] += total + offsets[q]
-
-
 @compiled(boundscheck=False, nogil=True)
 def add_to_sums(sums: F32, counts: I64, rows: F32, words: I64) -> None:
     """Add each row (n, d) to sums[words[row]] (K, d) and count it; changed in place.

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.kernels import add_products, add_products_alone
+from nestvec.codec.kernels import add_products
 from nestvec.codec.levels import F32, U8, Arrays, Fitting
 
 _BLOCK = 8192
 # From more queries on a matrix product, for which bytes are converted once, takes less.
-_FEW_QUERIES = 8
-# Waking threads takes longer than products with fewer bytes.
-_FEW_BYTES = 1 << 17
+_FEW_QUERIES = 32
 # Half a per mille on each side is clipped: one outlier a coordinate must not widen every step.
 _CLIPPED = 0.0005
 
@@ -78,8 +76,8 @@ class Int8:
         """Add <query, low + byte * step> to out (q, n), in place."""
         scaled, offsets = table
         if len(scaled) <= _FEW_QUERIES:
-            add = add_products if codes.size > _FEW_BYTES else add_products_alone
-            add(out, np.ascontiguousarray(scaled), offsets, np.ascontiguousarray(codes))
+            contiguous = np.ascontiguousarray(codes)
+            add_products(out, np.ascontiguousarray(scaled), offsets, contiguous)
             return
         for at in range(0, len(codes), _BLOCK):
             block = codes[at : at + _BLOCK].astype(np.float32)

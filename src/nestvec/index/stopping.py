@@ -53,7 +53,7 @@ def _out_of_reach(
     error = float(np.sqrt(strays @ strays / (read - 2)))
     next_one = kept.mean() + slope * (float(shortlist.scores[read]) - promised.mean())
     last_kept = float(np.partition(kept, read - keep)[read - keep])
-    return next_one + sure * error < last_kept
+    return bool(next_one + sure * error < last_kept)
 
 
 def _part(shortlist: Shortlist, start: int, stop: int) -> Shortlist:
