@@ -46,7 +46,7 @@ ARMS = {
 def main() -> None:
     """Train, measure, and write widths.json, widths.md and widths.svg."""
     parser = parser_of("widths", __doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings")
     parser.add_argument("--split", default="test")
     parser.add_argument("--arms", nargs="+", default=["trial", "ours"])
     parser.set_defaults(pairs=None, documents=None)
