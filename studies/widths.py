@@ -3,7 +3,7 @@
 Both start from SVD and are trained on all titles of 2022 and earlier (acl_abstracts, from the ACL
 Anthology, in the BEIR layout, with all-MiniLM-L6-v2 vectors) by InfoNCE at every width; titles of
 2024 find their abstracts. They differ in temperature, batch and rate: "ours" was chosen on the dev
-split (--split dev --arms trial ours ours-warm ours-small). Nothing is coded; see the study `coded`
+split (--split dev --arms trial ours ours-warm). Nothing is coded; see the study `coded`
 for bytes. What was measured is kept in --work, and a rerun adds what is missing.
 """
 
@@ -39,7 +39,6 @@ ARMS = {
     "trial": TRIAL,
     "ours": _WIDE,
     "ours-warm": replace(_WIDE, temperature=0.05),
-    "ours-small": replace(_WIDE, training=replace(OURS.training, batch=1_024, rate=2e-3)),
 }
 
 
