@@ -275,7 +275,7 @@ def runs_of(codec: Codec, codes: NDArray[np.uint8], packed: Any) -> dict[int, Pl
 def measure_codebooks_ours(rows: int, rounds: int, data: Path | None) -> dict[str, float]:
     """8 bytes of codebooks, and the first 4 of them."""
     given = vectors_of(data)
-    codec = Codec("8xcb@4,8", power=0.0).fit(given.sample)
+    codec = Codec("8xcb", power=0.0).fit(given.sample)
     one, many = codec.prepare(given.queries[:1]), codec.prepare(given.queries)
     rng = np.random.default_rng(1)
     told: dict[str, float] = {}
