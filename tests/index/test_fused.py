@@ -89,8 +89,7 @@ def test_a_compiled_scan_finds_what_the_plain_one_does(
     # rows stand there several times: ties go to the smaller seq
     rows = rng.integers(0, data.draw(st.sampled_from([1, 3, 300])), n)
     seqs = rng.permutation(n).astype(np.int64)
-    count = data.draw(st.sampled_from([1, 1, 2, 5]))
-    queries = rng.standard_normal((count, 16)).astype(np.float32)
+    queries = rng.standard_normal((data.draw(st.integers(1, 5)), 16)).astype(np.float32)
     cut = data.draw(st.sampled_from(list(material.codec.level_ends)))
     keep = data.draw(st.sampled_from([1, 2, 10, n, n + 5]))
     ends = (n // 3, n) if n > 2 and data.draw(st.booleans()) else (n,)
@@ -102,9 +101,6 @@ def test_a_compiled_scan_finds_what_the_plain_one_does(
         if data.draw(st.booleans(), "sampled"):
             patch.setattr(fused, "_FEWEST_SAMPLED", 0)
             patch.setattr(fused, "_EVERY", data.draw(st.sampled_from([1, 2])))
-        if data.draw(st.booleans(), "heads first"):
-            patch.setattr(fused, "_FEWEST_SAMPLED", 0)
-            patch.setattr(fused, "_PASSING_COST", 0.0)
         found, expected = both(material, queries, rows, seqs, cut, keep, ends, alive)
     assert len(found) == len(expected) == len(queries)
     for one, other in zip(found, expected, strict=True):
@@ -214,36 +210,6 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
     scores = sign_scores(signs, query[None])
     order = np.lexsort((np.arange(len(signs)), -scores))[:400]
     assert found.rows.tolist() == order.tolist()
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_heads_of_codes_bound_every_sum(data: st.DataObject) -> None:
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    width = data.draw(st.integers(1, 40))
-    scale = data.draw(st.sampled_from([1e-6, 1.0, 1e4]))
-    falling = data.draw(st.sampled_from([0.5, 0.9, 1.0])) ** np.arange(width)
-    offset = data.draw(st.sampled_from([0.0, 1.0, -50.0]))
-    tables = rng.standard_normal((2, width, 16)) * falling[:, None] + offset
-    tables = (tables * scale).astype(np.float32)
-    head, rests = fused.by_head(tables)
-    assert head % 4 == 0
-    assert 0 <= head < width
-    words = rng.integers(0, 16, (60, width))
-    words[0] = tables[0].argmax(axis=1)  # the largest sum there is
-    for query, rest in zip(tables, rests, strict=True):
-        looked_up = query[np.arange(width), words]
-        sums = np.cumsum(looked_up, axis=1, dtype=np.float32)
-        first = sums[:, head - 1] if head else np.zeros(len(sums), np.float32)
-        assert (sums[:, -1] <= first + rest).all()
-
-
-def test_heads_are_taken_where_later_bytes_say_little() -> None:
-    rng = np.random.default_rng(0)
-    flat = rng.standard_normal((1, 8, 256)).astype(np.float32)
-    assert fused.by_head(flat)[0] == 0
-    falling = flat * (0.7 ** np.arange(8, dtype=np.float32))[:, None]
-    assert fused.by_head(falling)[0] == 4
 
 
 @settings(deadline=None)

@@ -29,9 +29,6 @@ _FEW_LOOK_UPS = 4_000_000
 _FEW_SIGN_BYTES = 32_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
-# Heads of codes are so many bytes, or twice as many and so on; a row that they let by costs so much
-# a byte, and one in a thousand is so many standard deviations above the mean.
-_HEAD_STEP, _PASSING_COST, _WANTED_AT = 4, 1.5, 3.1
 # Bounds of four cost as much as sums of one.
 _FEWEST_BY_FOURS = 2
 # Of the blocks, one of so many is sampled, where rows are so many.
@@ -64,7 +61,7 @@ def scan_planes(
     for first in range(0, len(prepared.norms), together):
         part = slice(first, first + together)
         tables = np.ascontiguousarray(prepared.tables[0][part, :cut])
-        asked = _asked(codec, tables, prepared.norms[part], count >= _FEWEST_SAMPLED)
+        asked = _asked(codec, tables, prepared.norms[part])
         scans = kernels_tables.scan_lane, kernels_tables.scan_tables
         found += _shortlists(_held(fragments, asked, len(tables), count, keep, lanes, scans))
     return found
@@ -201,43 +198,14 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
     )
 
 
-def _asked(codec: Codec, tables: F32, norms: F32, headed: bool = False) -> kernels_tables.Asked:
+def _asked(codec: Codec, tables: F32, norms: F32) -> kernels_tables.Asked:
     factors = np.stack([reciprocals(norms), norms**2], axis=1)
     fours, bounds = np.empty((0, 1, 1), np.uint64), np.empty((0, 2), np.float32)
-    head, rests = 0, np.zeros(len(tables), np.float32)
     if len(tables) >= _FEWEST_BY_FOURS:
         fours, bounds = by_fours(tables)
-    elif headed:
-        head, rests = by_head(tables)
-    arrays = (_frozen(each) for each in (tables, factors, fours, bounds, rests))
-    tables, factors, fours, bounds, rests = arrays
-    metric = _METRICS[codec.metric]
-    return kernels_tables.Asked(tables, factors, metric, fours, bounds, head, rests)
-
-
-def by_head(tables: F32) -> tuple[int, F32]:
-    """How many bytes of tables (q, b, K) to look up of every row first, 0 for all of them.
-
-    And what the others add at most, (q,) float32: a float32 sum of look-ups is at most that of the
-    head plus it. The head is the one that would cost least if codewords were drawn alike and one
-    row in a thousand were wanted.
-    """
-    width = tables.shape[1]
-    exact = tables.astype(np.float64)
-    most = exact.max(axis=2)
-    means, variances = exact[0].mean(axis=1), exact[0].var(axis=1)
-    wanted = means.sum() + _WANTED_AT * math.sqrt(variances.sum())
-    head, least = 0, float(width)
-    for size in range(_HEAD_STEP, width - 1, _HEAD_STEP):
-        missing = wanted - means[:size].sum() - most[0, size:].sum()
-        spread = math.sqrt(2 * variances[:size].sum())
-        passing = 0.5 * math.erfc(missing / spread) if spread else 1.0
-        cost = size + _PASSING_COST * passing * width
-        if cost < least:
-            head, least = size, cost
-    # what float32 loses in adding up and in the bound itself
-    slack = 2 * (width + 4) * np.finfo(np.float32).eps * np.abs(exact).max(axis=2).sum(axis=1)
-    return head, (most[:, head:].sum(axis=1) + slack).astype(np.float32)
+    arrays = (_frozen(each) for each in (tables, factors, fours, bounds))
+    tables, factors, fours, bounds = arrays
+    return kernels_tables.Asked(tables, factors, _METRICS[codec.metric], fours, bounds)
 
 
 def by_fours(tables: F32) -> tuple[NDArray[np.uint64], F32]:

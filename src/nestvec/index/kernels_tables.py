@@ -22,9 +22,6 @@ U64 = NDArray[np.uint64]
 
 COSINE, DOT, L2 = 0, 1, 2
 
-# Heads of codes rest for so many blocks when they let by more than one row in so many.
-_PAUSE, _WORTH = 8, 3
-
 
 class Rows(NamedTuple):
     """Rows to scan.
@@ -52,8 +49,6 @@ class Asked(NamedTuple):
     tables: (q, b, K) float32. factors: (q, 2), 1 / |q| and |q|^2. metric: COSINE, DOT or L2.
     fours: (ceil(q / 4), b, K) uint64, the tables of four queries in 16 bits each, or empty.
     bounds: (q, 2) step and offset: a sum is at most offset + step * its 16 bits, summed.
-    head: bytes that are looked up of every row where there are no fours, 0 for all; rests: (q,),
-    what the other bytes add at most, and rounding.
     """
 
     tables: F32
@@ -61,20 +56,19 @@ class Asked(NamedTuple):
     metric: int
     fours: U64
     bounds: F32
-    head: int
-    rests: F32
 
 
 # Inlined, so that what scans whole blocks pays nothing for where others begin.
 @compiled(boundscheck=False, inline="always")
-def _look_up(sums: F32 | U64, plane: U8, low: int, n: int, table: F32 | U64, width: int) -> None:
+def _look_up(sums: F32 | U64, plane: U8, low: int, n: int, table: F32 | U64) -> None:
     """Sums of n rows of a block from row low on: of row i, table[0, plane[0, low + i]] and so on.
 
-    In the order of the planes, of which the first `width` are read.
+    In the order of the planes.
 
     In words of four times 16 bits, four queries' sums at once, none of which exceeds its bits.
     """
     zero = table[0, 0] - table[0, 0]
+    width = table.shape[0]
     done = 0
     while done < width:
         if width - done >= 8:
@@ -135,8 +129,6 @@ def scan_lane(
     totals = np.empty(BLOCK_ROWS, np.uint64)
     one, one_sum, one_score = np.empty((3, 1), np.float32)
     by_fours = len(asked.fours) > 0
-    width = asked.tables.shape[1]
-    tired = np.zeros(asked.tables.shape[0], np.int64)
     n_blocks = rows.planes.shape[0]
     for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, every):
         first = block * BLOCK_ROWS
@@ -148,25 +140,19 @@ def scan_lane(
             row = first + i
             reciprocals[i] = rows.of_byte[rows.packed[row]] if len(rows.packed) else rows.exact[row]
         for q in range(asked.tables.shape[0]):
-            by_head = asked.head > 0 and tired[q] == 0
             if by_fours:
                 if q % 4 == 0:
-                    _look_up(totals, plane, 0, n, asked.fours[q // 4], width)
+                    _look_up(totals, plane, 0, n, asked.fours[q // 4])
                 shift = np.uint64(16 * (q % 4))
                 step, offset = asked.bounds[q, 0], asked.bounds[q, 1]
                 for i in range(n):
                     bits = np.int32((totals[i] >> shift) & np.uint64(65535))
                     sums[i] = np.float32(bits) * step + offset
-            elif by_head:
-                _look_up(sums, plane, 0, n, asked.tables[q], asked.head)
-                for i in range(n):
-                    sums[i] += asked.rests[q]
             else:
-                _look_up(sums, plane, 0, n, asked.tables[q], width)
+                _look_up(sums, plane, 0, n, asked.tables[q])
             _finish(scores, sums, n, reciprocals, asked.factors[q], asked.metric, lengths)
             found = may_enter(places, scores, n, held.floors[lane, q])
-            tired[q] = _PAUSE if by_head and found > n // _WORTH else max(0, tired[q] - 1)
-            if by_fours or by_head:
+            if by_fours:
                 # only bounds so far: what may enter is summed as it should be
                 for k in range(found):
                     i = places[k]
@@ -185,8 +171,8 @@ def scan_lane(
 def scan_tables(rows: Rows, asked: Asked, held: Held) -> None:
     """Score rows by look-ups and keep the best of every query, a lane a thread.
 
-    Where asked.fours is given, bounds of four queries are looked up at once, else those of heads of
-    codes where asked.head says so, and only rows that may enter are summed exactly.
+    Where asked.fours is given, bounds of four queries are looked up at once, and only rows that may
+    enter are summed exactly.
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
@@ -204,7 +190,7 @@ def _scan_spans_of(q: int, rows: Rows, asked: Asked, spans: I64, held: Held) -> 
         while row < stop:
             block, low = row // BLOCK_ROWS, row % BLOCK_ROWS
             n = min(BLOCK_ROWS - low, stop - row)
-            _look_up(sums, rows.planes[block], low, n, asked.tables[q], asked.tables.shape[1])
+            _look_up(sums, rows.planes[block], low, n, asked.tables[q])
             lengths = rows.lengths[row : row + n]
             own = rows.exact[row : row + n]
             _finish(scores, sums, n, own, asked.factors[q], asked.metric, lengths)
