@@ -76,7 +76,18 @@ class GraphOver:
             )
         if not 2 <= self.links <= 256:
             raise UserError(f"rows of a graph have 2 to 256 links; got {self.links}: try {LINKS}.")
-        Plan((self.stage,)).check(
+        stage, ends = self.stage, codec.level_ends
+        if stage.kind == "sign" and not codec.sign_bytes:
+            raise UserError(
+                "a graph over signs needs a code that begins with them; got one of other levels: "
+                f"link rows by {ends[-1]}B, or build with --spec sign256+24xcb."
+            )
+        if stage.kind == "bytes" and stage.amount not in ends:
+            nearest = min(ends, key=lambda end: abs(end - stage.amount))
+            raise UserError(
+                f"a graph is over a cut where a level ends; got {self.on}: try {nearest}B."
+            )
+        Plan((stage,)).check(
             code_bytes=codec.bytes,
             level_ends=codec.level_ends,
             dim=codec.dim,
