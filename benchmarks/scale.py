@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from search import DIM, F32, QUERIES, RECALL, Bench, exact, synthetic, unit
+from search_engines import RECALL, Bench
+from search_vectors import DIM, F32, QUERIES, exact, synthetic, unit
 
 _BLOCK = 1 << 16
 _FIT_ROWS = 200_000

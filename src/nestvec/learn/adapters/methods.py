@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from nestvec.adapters.adapter import Adapter, Stage
 from nestvec.adapters.maps import Linear
 from nestvec.errors import UserError
+from nestvec.learn.adapters.blending import blended
 from nestvec.learn.adapters.coded import Coding, train_through_code
 from nestvec.learn.adapters.distilled import fit_distilled
 from nestvec.learn.adapters.examples import Examples
+from nestvec.learn.adapters.held_out import HeldOut
 from nestvec.learn.adapters.memory import Queue
 from nestvec.learn.adapters.modules import Chain, LinearMap, ReflectionsMap, ResidualMap, Selection
 from nestvec.learn.adapters.objectives import (
@@ -105,6 +107,7 @@ def fit_adapter(
         "queue": min(settings.queue, len(examples.documents)),
         "histories": [vars(history) for history in trained.histories],
         "seconds": round(time.monotonic() - begun, 3),
+        **trained.facts,
     }
     # As a file gives it back: lists for tuples, and nothing that JSON has no word for.
     facts = json.loads(json.dumps(facts, allow_nan=False))
@@ -140,7 +143,17 @@ def fit_linear(job: Job) -> Trained:
     loss: Objective = Distillation(job.nesting, job.settings.temperature)
     if job.examples.labelled:
         loss = Contrast(job.nesting, job.settings.temperature)
-    return one_map(job, LinearMap(start), loss)
+    module = LinearMap(start)
+    trained = one_map(job, module, loss)
+    if not job.settings.blend:
+        return trained
+    training = job.settings.training
+    held = HeldOut(job.held, job.nesting, training.seed, training.device)
+    weight = module.weight.detach()
+    begin = torch.from_numpy(start).to(weight.device)
+    matrix, shares = blended(begin, weight, job.nesting, held, job.progress)
+    stage = Stage(job.examples.dim, (Linear(matrix.cpu().numpy()),))
+    return Trained([stage], trained.histories, {"shares_of_start": shares})
 
 
 def fit_coded(job: Job) -> Trained:

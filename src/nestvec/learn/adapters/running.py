@@ -55,10 +55,11 @@ class Job:
 
 @dataclass
 class Trained:
-    """What a method gives: stages, and the history of each training."""
+    """What a method gives: stages, the history of each training, and what else there is to tell."""
 
     stages: list[Stage]
     histories: list[History] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def run(

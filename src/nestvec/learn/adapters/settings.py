@@ -71,7 +71,8 @@ class AdapterSettings:
     neighbours: k of L_topk and L_unsup. scale: of cosines in L_rank, 1 in the papers. temperature:
     of InfoNCE and of distillation. hidden: of residual maps, by default the vectors' width.
     reflections: how many. parts: of SMEC. start: of the first matrix of mrl and smec, "identity"
-    or "svd"; the papers do not say.
+    or "svd"; the papers do not say. blend: draw the matrix of linear back towards SVD, block by
+    block, as far as held-out examples rank better by it (see learn/adapters/blending.py).
     Raises UserError for counts below 1, a scale or a temperature not above 0, and another start.
     """
 
@@ -86,6 +87,7 @@ class AdapterSettings:
     reflections: int = 16
     parts: Parts = field(default_factory=Parts)
     start: str = "identity"
+    blend: bool = False
 
     def __post_init__(self) -> None:
         if self.start not in ("identity", "svd"):
