@@ -45,15 +45,13 @@ def test_a_trained_matrix_stays_where_every_share_is_worse():
     assert torch.equal(weight, TRAINED)
 
 
-def test_two_shares_that_do_not_help_end_a_block():
-    tried = []
-
+def test_a_share_beyond_worse_ones_is_found():
     def score(apply):
-        tried.append(apply(torch.eye(3)))
-        return 0.0
+        first = apply(torch.eye(3))[0, 0]  # twice the first block's share
+        return {0.0: 0.1, 1.4: 0.2}.get(round(float(first), 2), 0.0)
 
-    blended(START, TRAINED, NESTING, score)
-    assert len(tried) == 1 + 2 * 2
+    _, shares = blended(START, TRAINED, NESTING, score)
+    assert shares[0] == 0.7
 
 
 @pytest.mark.parametrize("labelled", [True, False])

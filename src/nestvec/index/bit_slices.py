@@ -58,6 +58,13 @@ def slice_shape(rows: int, n_bytes: int) -> tuple[int, int]:
     return -(-rows // BLOCK_ROWS), first_word(bits) + bits.bit_length() * PLANE_WORDS
 
 
+def _by_lines(shape: tuple[int, int]) -> U64:
+    """Zeros that begin with a cache line, so that no four words lie in two."""
+    words = np.zeros(shape[0] * shape[1] + _LINE_WORDS, "<u8")
+    first = -(words.ctypes.data // words.itemsize) % _LINE_WORDS
+    return words[first : first + shape[0] * shape[1]].reshape(shape)
+
+
 def bit_slices(signs: U8) -> U64:
     """Packed signs (n, b) by blocks of 4,096 rows: (blocks, words) uint64.
 
@@ -70,7 +77,7 @@ def bit_slices(signs: U8) -> U64:
     counted = bits.bit_length()
     starts = [first_word(plane) for plane in range(bits)]
     starts += [first_word(bits) + i * PLANE_WORDS for i in range(counted)]
-    out = np.zeros(slice_shape(n, width), "<u8")
+    out = _by_lines(slice_shape(n, width))
     words = np.zeros((bits + counted, PLANE_WORDS), "<u8")
     for block in range(len(out)):
         rows = signs[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]

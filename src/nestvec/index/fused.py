@@ -31,8 +31,10 @@ _FEW_SIGN_BYTES = 32_000_000
 _HELD_ENTRIES = 1 << 22
 # Bounds of four cost as much as sums of one.
 _FEWEST_BY_FOURS = 2
-# Of the blocks, one of so many is sampled, where rows are so many.
+# Of the blocks, one of so many is sampled, where rows are so many; of groups of signs, which are
+# smaller, so many times fewer that so many of the best are expected among them.
 _EVERY = 16
+_SAMPLED_BEST = 8
 _FEWEST_SAMPLED = 1 << 14
 _NOTHING = np.empty(0, np.float32)
 _ALL = np.empty(0, bool)
@@ -63,7 +65,9 @@ def scan_planes(
         tables = np.ascontiguousarray(prepared.tables[0][part, :cut])
         asked = _asked(codec, tables, prepared.norms[part])
         scans = kernels_tables.scan_lane, kernels_tables.scan_tables
-        found += _shortlists(_held(fragments, asked, len(tables), count, keep, lanes, scans))
+        found += _shortlists(
+            _held(fragments, asked, len(tables), count, keep, lanes, scans, _EVERY)
+        )
     return found
 
 
@@ -75,54 +79,58 @@ def _held(
     keep: int,
     lanes: int,
     scans: tuple[Callable[..., None], Callable[..., None]],
+    every: int,
 ) -> kernels.Held:
     """What lanes hold after a scan of all rows; scans: of one lane, and of all at once.
 
-    A sample of the blocks is scanned first, and what a row must beat from the start is taken from
-    it, a little too low. Where it was too high after all, and too few rows entered, all are scanned
-    without it.
+    A sample, one row in `every`, is scanned first, and what a row must beat from the start is taken
+    from it, a little too low. Where it was too high after all, and too few rows entered, all are
+    scanned without it.
     """
     alone, together = scans
-    floors = _sampled_floors(fragments, asked, queries, count, keep, alone)
+
+    def scan(held: kernels.Held, every: int) -> None:
+        for rows in fragments:
+            if lanes == 1:
+                alone(0, 1, rows, asked, held, every)
+            else:
+                together(rows, asked, held, every)
+
+    floors = _sampled_floors(scan, lanes, queries, count, keep, every)
     while True:
         held = kernels.held(lanes, queries, keep)
         if floors is not None:
             held.floors[:] = floors
             held.floor_seqs[:] = np.iinfo(np.int64).max
-        for rows in fragments:
-            if lanes == 1:
-                alone(0, 1, rows, asked, held, 1)
-            else:
-                together(rows, asked, held)
+        scan(held, 0)
         if floors is None or (held.counts.sum(axis=0) >= keep).all():
             return held
         floors = None
 
 
 def _sampled_floors(
-    fragments: list[Any],
-    asked: Any,
+    scan: Callable[[kernels.Held, int], None],
+    lanes: int,
     queries: int,
     count: int,
     keep: int,
-    scan_lane: Callable[..., None],
+    every: int,
 ) -> F32 | None:
-    """Scores (q,) that more than `keep` of all rows reach, as a sample of the blocks has it.
+    """Scores (q,) that more than `keep` of all rows reach, as a sample of them has it.
 
-    None where rows are few, or what is kept of them is much.
+    scan: of one row in `every`. None where rows are few, or what is kept of them is much.
     """
-    expected = keep / _EVERY
+    expected = keep / every
     wanted = math.ceil(expected + 4 * math.sqrt(expected) + 4)
-    if count < _FEWEST_SAMPLED or _EVERY * wanted > count // 4:
+    if count < _FEWEST_SAMPLED or every * wanted > count // 4:
         return None
-    held = kernels.held(1, queries, wanted)
-    for rows in fragments:
-        scan_lane(0, 1, rows, asked, held, _EVERY)
+    held = kernels.held(lanes, queries, wanted)
+    scan(held, every)
     floors = np.full(queries, -np.inf, np.float32)
-    for q, entries in enumerate(held.counts[0]):
-        if entries >= wanted:
-            scores = held.scores[0, q, :entries]
-            floors[q] = np.partition(scores, entries - wanted)[entries - wanted]
+    for q in range(queries):
+        scores = np.concatenate([held.scores[i, q, : held.counts[i, q]] for i in range(lanes)])
+        if len(scores) >= wanted:
+            floors[q] = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
     return floors
 
 
@@ -242,11 +250,12 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     keep = min(keep, count)
     lanes = 1 if count * planes.size < _FEW_SIGN_BYTES else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
+    every = _EVERY * max(1, keep // (_EVERY * _SAMPLED_BEST))
     found: list[Shortlist] = []
     for first in range(0, len(planes), together):
         some = planes[first : first + together]
         scans = kernels_signs.scan_lane, kernels_signs.scan_signs
-        held = _held(fragments, _additions(some), len(some), count, keep, lanes, scans)
+        held = _held(fragments, _additions(some), len(some), count, keep, lanes, scans, every)
         found += [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
     return found
 

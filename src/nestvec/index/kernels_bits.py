@@ -103,7 +103,8 @@ def add_planes(
     """Add some planes of bits to the numbers of 256 rows, modulo 2^depth.
 
     words: address of these rows' words of plane 0. ahead: words from there to those that are wanted
-    next, which are fetched meanwhile. planes: address of int64, how many words a plane is from
+    next, which are fetched meanwhile: each line by both groups that lie in it, since a fetch is
+    dropped where too many are under way. planes: address of int64, how many words a plane is from
     plane 0, of which those from first to stop are added. slices: address of depth >= 5 slices.
     """
     signature = types.void(words, ahead, planes, first, stop, slices, depth)

@@ -17,7 +17,14 @@ from nestvec.index.bit_slices import (
     first_word,
 )
 from nestvec.index.kernels import Held, enter
-from nestvec.index.kernels_bits import HELD, WORDS, add_planes, copy_slices, lowest_bit, not_below
+from nestvec.index.kernels_bits import (
+    HELD,
+    WORDS,
+    add_planes,
+    copy_slices,
+    lowest_bit,
+    not_below,
+)
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -177,8 +184,13 @@ def _work(asked: Additions, floors: F32) -> _Work:
 
 # Inlined, as what follows: a call hands over every field of every array.
 @compiled(boundscheck=False, inline="always")
-def _sum_up(work: _Work, rows: SignRows, block: int, group: int, asked: Additions, q: int) -> None:
-    """The sums of a block's group of 256 rows, and which of them reach the limit."""
+def _sum_up(
+    work: _Work, rows: SignRows, block: int, group: int, asked: Additions, q: int, ahead: int
+) -> None:
+    """The sums of a block's group of 256 rows, and which of them reach the limit.
+
+    ahead: words from here to what is fetched meanwhile.
+    """
     depth, side, block_words = asked.depth, asked.sides[q], rows.slices.shape[1]
     here = rows.slices.ctypes.data + _WORD_BYTES * (block * block_words + group * WORDS)
     sides, added = work.sides.ctypes.data, asked.planes.ctypes.data
@@ -196,7 +208,7 @@ def _sum_up(work: _Work, rows: SignRows, block: int, group: int, asked: Addition
         if first < stop:
             low = asked.sums[q, i, 1]
             sums = sides + slice_bytes * (asked.sums[q, i, 0] * depth + low)
-            add_planes(here, block_words, added, first, stop, sums, depth - low)
+            add_planes(here, ahead, added, first, stop, sums, depth - low)
     not_below(sides, sides + slice_bytes * depth, depth, work.reached.ctypes.data)
 
 
@@ -243,13 +255,21 @@ def _scan_block(
 ) -> None:
     """Score the rows of a block from low to high by one query and keep the best.
 
-    every: only one group of 256 rows of so many is scanned.
+    every: only one group of 256 rows of so many is scanned, at most one a block; 0 for all, after
+    which the next block's turn is, 1 for all where it is not.
     """
     found = 0
     last = (high - 1) // GROUP_ROWS
+    step = max(1, every // BLOCK_GROUPS)
+    if block % step:
+        return
+    # one query's planes are nearly another's, and were fetched for the first
+    ahead = 0
+    if every != 1 and q == 0:
+        ahead = step * rows.slices.shape[1] - (WORDS if every else 0)
     for group in range(low // GROUP_ROWS, last + 1):
-        if every == 1 or (group + block) % every == 0:
-            _sum_up(work, rows, block, group, asked, q)
+        if every <= 1 or (group + block // step) % min(every, BLOCK_GROUPS) == 0:
+            _sum_up(work, rows, block, group, asked, q, ahead)
             found = _gather(work, group, low, high, work.leasts[q], asked.totals[q], found)
         if found > _WAITING or (group == last and found):
             start = block * _BLOCK_ROWS
@@ -263,9 +283,9 @@ def _scan_block(
 
 @compiled(boundscheck=False)
 def scan_lane(
-    lane: int, n_lanes: int, rows: SignRows, asked: Additions, held: Held, every: int = 1
+    lane: int, n_lanes: int, rows: SignRows, asked: Additions, held: Held, every: int
 ) -> None:
-    """scan_signs of the blocks of one lane, or of one group in `every`, on the calling thread."""
+    """scan_signs of the blocks of one lane, on the calling thread."""
     work = _work(asked, held.floors[lane])
     n_blocks = rows.slices.shape[0]
     for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
@@ -275,15 +295,17 @@ def scan_lane(
 
 
 @compiled(parallel=True, boundscheck=False)
-def scan_signs(rows: SignRows, asked: Additions, held: Held) -> None:
+def scan_signs(rows: SignRows, asked: Additions, held: Held, every: int) -> None:
     """Score rows of signs by queries and keep the best of every query, a lane a thread.
+
+    every: 0 for all rows, else one group of 256 rows of so many, 16 or fewer or a multiple of 16.
 
     A score, and a sum, is over planes j the number of agreeing bits less that of the others, times
     2^j.
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
-        scan_lane(lane, n_lanes, rows, asked, held, 1)
+        scan_lane(lane, n_lanes, rows, asked, held, every)
 
 
 @compiled(boundscheck=False)

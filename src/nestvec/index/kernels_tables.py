@@ -118,10 +118,8 @@ def _finish(
 
 
 @compiled(boundscheck=False)
-def scan_lane(
-    lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held, every: int = 1
-) -> None:
-    """scan_tables of the blocks of one lane, or of one in `every`, on the calling thread."""
+def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held, every: int) -> None:
+    """scan_tables of the blocks of one lane, on the calling thread."""
     sums = np.empty(BLOCK_ROWS, np.float32)
     scores = np.empty(BLOCK_ROWS, np.float32)
     reciprocals = np.empty(BLOCK_ROWS, np.float32)
@@ -130,7 +128,7 @@ def scan_lane(
     one, one_sum, one_score = np.empty((3, 1), np.float32)
     by_fours = len(asked.fours) > 0
     n_blocks = rows.planes.shape[0]
-    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, every):
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, max(1, every)):
         first = block * BLOCK_ROWS
         n = min(BLOCK_ROWS, rows.n_rows - first)
         plane = rows.planes[block]
@@ -168,15 +166,15 @@ def scan_lane(
 
 
 @compiled(parallel=True, boundscheck=False)
-def scan_tables(rows: Rows, asked: Asked, held: Held) -> None:
+def scan_tables(rows: Rows, asked: Asked, held: Held, every: int) -> None:
     """Score rows by look-ups and keep the best of every query, a lane a thread.
 
     Where asked.fours is given, bounds of four queries are looked up at once, and only rows that may
-    enter are summed exactly.
+    enter are summed exactly. every: 0 for all blocks, else one of so many.
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
-        scan_lane(lane, n_lanes, rows, asked, held, 1)
+        scan_lane(lane, n_lanes, rows, asked, held, every)
 
 
 @compiled(boundscheck=False)

@@ -17,7 +17,6 @@ from nestvec.nesting import Nesting
 from nestvec.progress import Progress, quiet
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
-_PATIENCE = 2
 
 
 def blended(
@@ -29,10 +28,10 @@ def blended(
 ) -> tuple[Tensor, list[float]]:
     """Matrix (d, d') of both, and the start's share of each block of columns, narrowest first.
 
-    Block after block, narrowest first, tries SHARES, rising, until two in a row are no better than
-    the best before; blocks not yet reached are as they were trained. The start is first made as
-    long as the trained matrix (Frobenius), since scores know no length. score: higher is better,
-    as HeldOut's; it is never lower for what is returned than for the trained matrix. Memory: four
+    Block after block, narrowest first, takes the share of SHARES with the highest score, the least
+    of equals; blocks not yet reached are as they were trained. The start is first made as long as
+    the trained matrix (Frobenius), since scores know no length. score: higher is better, as
+    HeldOut's; it is never lower for what is returned than for the trained matrix. Memory: four
     matrices.
     """
     listener = progress or quiet()
@@ -42,17 +41,13 @@ def blended(
     listener.start("blend", len(nesting.widths))
     for begin, end in zip((0, *nesting.widths), nesting.widths, strict=False):
         columns = slice(begin, end)
-        found, misses = 0.0, 0
+        found = 0.0
         for share in SHARES[1:]:
             tried = weight.clone()
             tried[:, columns] = torch.lerp(trained[:, columns], longer[:, columns], share)
             value = _scored(tried, score)
             if value > best:
-                best, found, misses = value, share, 0
-            else:
-                misses += 1
-            if misses == _PATIENCE:
-                break
+                best, found = value, share
         weight[:, columns] = torch.lerp(trained[:, columns], longer[:, columns], found)
         shares.append(found)
         listener.advance(1)
