@@ -197,6 +197,7 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
     run = SignRun(0, 256, bit_slices(signs), np.arange(len(signs)))
     monkeypatch.setattr(fused, "_FEWEST_SAMPLED", 0)
     monkeypatch.setattr(fused, "_EVERY", 2)
+    monkeypatch.setattr(fused, "_SAMPLED_BEST", 400)
     scans = []
     real = fused.kernels_signs.scan_lane
 
@@ -210,6 +211,35 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
     scores = sign_scores(signs, query[None])
     order = np.lexsort((np.arange(len(signs)), -scores))[:400]
     assert found.rows.tolist() == order.tolist()
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_a_sample_of_few_groups_loses_no_row(monkeypatch: pytest.MonkeyPatch, queries: int) -> None:
+    rng = np.random.default_rng(1)
+    signs = rng.integers(0, 256, (70_000, 8)).astype(np.uint8)
+    asked = rng.integers(0, 256, (queries, 8)).astype(np.uint8)
+    run = SignRun(0, 64, bit_slices(signs), np.arange(len(signs)))
+    scans = []
+    real = fused.kernels_signs.scan_lane
+
+    def counted(*arguments: Any) -> None:
+        scans.append(arguments[-1])
+        real(*arguments)
+
+    monkeypatch.setattr(fused.kernels_signs, "scan_lane", counted)
+    found = fused.scan_signs([run], asked[:, None], len(signs), 500)
+    assert scans == [48, 0]  # 16 * (500 // 128) groups, then all
+    for one, query in zip(found, asked, strict=True):
+        scores = sign_scores(signs, query[None])
+        order = np.lexsort((np.arange(len(signs)), -scores))[:500]
+        assert one.rows.tolist() == order.tolist()
+
+
+def test_slices_begin_with_a_cache_line() -> None:
+    for n in (1, 5_000):
+        slices = bit_slices(np.zeros((n, 32), np.uint8))
+        assert slices.ctypes.data % 64 == 0
+        assert slices.flags.c_contiguous
 
 
 @settings(deadline=None)
