@@ -263,4 +263,4 @@ def test_bounds_of_four_are_above_every_sum_and_near_it(data: st.DataObject) -> 
         assert (most >= sums).all()
         spread = (tables[query].max(axis=1) - tables[query].min(axis=1)).sum()
         size = np.abs(tables[query]).max(axis=1).sum()
-        assert (most - sums <= spread * width / 60_000 + (size + spread) * (width + 5) * 1e-6).all()
+        assert (most - sums <= spread * width / 30_000 + (size + spread) * (width + 5) * 1e-6).all()

@@ -15,6 +15,7 @@ from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared, reciprocals
 from nestvec.index import kernels, kernels_signs, kernels_tables
 from nestvec.index.bit_slices import Additions
+from nestvec.index.kernels_look_ups import ENTRIES
 from nestvec.index.reader import PlaneRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.selection import best, ranked
@@ -29,6 +30,7 @@ _FEW_LOOK_UPS = 4_000_000
 _FEW_SIGN_BYTES = 32_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
+_MOST_SUM = (1 << 15) - 1
 # Bounds of four cost as much as sums of one.
 _FEWEST_BY_FOURS = 2
 # Of the blocks, one of so many is sampled, where rows are so many; of groups of signs, which are
@@ -208,6 +210,7 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
 
 def _asked(codec: Codec, tables: F32, norms: F32) -> kernels_tables.Asked:
     factors = np.stack([reciprocals(norms), norms**2], axis=1)
+    tables = np.pad(tables, ((0, 0), (0, 0), (0, ENTRIES - tables.shape[2])))
     fours, bounds = np.empty((0, 1, 1), np.uint64), np.empty((0, 2), np.float32)
     if len(tables) >= _FEWEST_BY_FOURS:
         fours, bounds = by_fours(tables)
@@ -217,23 +220,23 @@ def _asked(codec: Codec, tables: F32, norms: F32) -> kernels_tables.Asked:
 
 
 def by_fours(tables: F32) -> tuple[NDArray[np.uint64], F32]:
-    """Tables (q, b, K) of four queries in 16 bits each, and what bounds their sums.
+    """Tables (q, b, K) of four queries in 16 bits each, of which sums take 15, and their bounds.
 
     Each query's products are counted from the least of their byte, in steps so long that the
-    largest sum takes 16 bits. fours: (ceil(q / 4), b, K) uint64. bounds: (q, 2) float32, step and
-    offset: a float32 sum of look-ups is at most offset + step * the sum of its 16-bit numbers.
+    largest sum takes 15 bits. fours: (ceil(q / 4), b, K) uint64. bounds: (q, 2) float32, step and
+    offset: a float32 sum of look-ups is at most offset + step * the sum of its numbers.
     """
     q, width, _ = tables.shape
     exact = tables.astype(np.float64)
     least = exact.min(axis=2)
-    step = (exact.max(axis=2) - least).sum(axis=1) / (65535 - width)
+    step = (exact.max(axis=2) - least).sum(axis=1) / (_MOST_SUM - width)
     step = np.where(step > 0, step, 1.0)
     counts = np.rint((exact - least[:, :, None]) / step[:, None, None]).astype(np.uint64)
     counts = np.pad(counts, ((0, -q % 4), (0, 0), (0, 0)))
     shifts = np.arange(0, 64, 16, dtype=np.uint64)[None, :, None, None]
     fours = (counts.reshape(-1, 4, *counts.shape[1:]) << shifts).sum(axis=1, dtype=np.uint64)
     # half a step of rounding a byte, and what float32 loses in adding up and in the bound itself
-    size = np.abs(exact).max(axis=2).sum(axis=1) + step * 65535
+    size = np.abs(exact).max(axis=2).sum(axis=1) + step * _MOST_SUM
     slack = 0.5 * width * step + 2 * (width + 4) * np.finfo(np.float32).eps * size
     return fours, np.stack([step, least.sum(axis=1) + slack], axis=1).astype(np.float32)
 

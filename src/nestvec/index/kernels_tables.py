@@ -6,7 +6,7 @@ by the same operations (codec.scores.finish).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nestvec.compiled import compiled
 from nestvec.index.kernels import BLOCK_ROWS, Held, enter, may_enter
+from nestvec.index.kernels_look_ups import ENTRIES, eight_more, four_more, last, look_up
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -21,6 +22,9 @@ I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
 COSINE, DOT, L2 = 0, 1, 2
+# Four numbers of 15 bits in a word of 64 leave a bit each to compare by.
+_HALF = 1 << 15
+_TOPS = np.uint64(0x8000_8000_8000_8000)
 
 
 class Rows(NamedTuple):
@@ -46,9 +50,10 @@ class Rows(NamedTuple):
 class Asked(NamedTuple):
     """Queries to score by.
 
-    tables: (q, b, K) float32. factors: (q, 2), 1 / |q| and |q|^2. metric: COSINE, DOT or L2.
-    fours: (ceil(q / 4), b, K) uint64, the tables of four queries in 16 bits each, or empty.
-    bounds: (q, 2) step and offset: a sum is at most offset + step * its 16 bits, summed.
+    tables: (q, b, 256) float32. factors: (q, 2), 1 / |q| and |q|^2. metric: COSINE, DOT or L2.
+    fours: (ceil(q / 4), b, 256) uint64, the tables of four queries in 16 bits each, whose sums take
+    15; or empty, for one query.
+    bounds: (q, 2) step and offset: a sum is at most offset + step * its bits, summed.
     """
 
     tables: F32
@@ -56,48 +61,6 @@ class Asked(NamedTuple):
     metric: int
     fours: U64
     bounds: F32
-
-
-# Inlined, so that what scans whole blocks pays nothing for where others begin.
-@compiled(boundscheck=False, inline="always")
-def _look_up(sums: F32 | U64, plane: U8, low: int, n: int, table: F32 | U64) -> None:
-    """Sums of n rows of a block from row low on: of row i, table[0, plane[0, low + i]] and so on.
-
-    In the order of the planes.
-
-    In words of four times 16 bits, four queries' sums at once, none of which exceeds its bits.
-    """
-    zero = table[0, 0] - table[0, 0]
-    width = table.shape[0]
-    done = 0
-    while done < width:
-        if width - done >= 8:
-            for i in range(n):
-                total = sums[i] if done else zero
-                total += table[done, plane[done, low + i]]
-                total += table[done + 1, plane[done + 1, low + i]]
-                total += table[done + 2, plane[done + 2, low + i]]
-                total += table[done + 3, plane[done + 3, low + i]]
-                total += table[done + 4, plane[done + 4, low + i]]
-                total += table[done + 5, plane[done + 5, low + i]]
-                total += table[done + 6, plane[done + 6, low + i]]
-                total += table[done + 7, plane[done + 7, low + i]]
-                sums[i] = total
-            done += 8
-        elif width - done >= 4:
-            for i in range(n):
-                total = sums[i] if done else zero
-                total += table[done, plane[done, low + i]]
-                total += table[done + 1, plane[done + 1, low + i]]
-                total += table[done + 2, plane[done + 2, low + i]]
-                total += table[done + 3, plane[done + 3, low + i]]
-                sums[i] = total
-            done += 4
-        else:
-            for i in range(n):
-                total = sums[i] if done else zero
-                sums[i] = total + table[done, plane[done, low + i]]
-            done += 1
 
 
 @compiled(boundscheck=False)
@@ -117,52 +80,225 @@ def _finish(
             scores[i] = -((along + lengths[i] * lengths[i]) + factors[1])
 
 
+class _Work(NamedTuple):
+    """Memory of one lane for a block of 1,024 rows.
+
+    sums, scores: of a query. places: of rows that may enter. totals: of four queries. hits: whose
+    sums reach their limits. limits: (ceil(q / 4), 256) uint64, for rows of each norm byte what the
+    sums of four queries must reach to enter, and floors: (q,), the scores that they stand for.
+    """
+
+    sums: F32
+    scores: F32
+    reciprocals: F32
+    places: I64
+    totals: U64
+    hits: U64
+    limits: U64
+    floors: F32
+
+
+@compiled(boundscheck=False)
+def _work(asked: Asked) -> _Work:
+    n_queries = asked.tables.shape[0]
+    return _Work(
+        np.empty(BLOCK_ROWS, np.float32),
+        np.empty(BLOCK_ROWS, np.float32),
+        np.empty(BLOCK_ROWS, np.float32),
+        np.empty(BLOCK_ROWS, np.int64),
+        np.empty(BLOCK_ROWS, np.uint64),
+        np.empty(BLOCK_ROWS, np.uint64),
+        np.empty((len(asked.fours), 256), np.uint64),
+        np.full(n_queries, np.nan, np.float32),
+    )
+
+
+@compiled(boundscheck=False)
+def _set_limits(work: _Work, asked: Asked, four: int, floors: F32, of_byte: F32) -> None:
+    """What four queries' sums must reach, where one of their floors has risen since.
+
+    A limit is 32,768, which no sum reaches, for what cannot enter; and low enough for what rounding
+    of float32 may add to a score.
+    """
+    first, stop = 4 * four, min(4 * four + 4, len(floors))
+    risen = False
+    for q in range(first, stop):
+        risen |= work.floors[q] != floors[q]
+        work.floors[q] = floors[q]
+    if not risen:
+        return
+    for byte in range(256):
+        word = np.uint64(0)
+        for k in range(4):
+            limit = _HALF
+            if first + k < stop:
+                q = first + k
+                limit = _limit(
+                    np.float64(floors[q]),
+                    np.float64(of_byte[byte]) * np.float64(asked.factors[q, 0]),
+                    np.float64(asked.bounds[q, 0]),
+                    np.float64(asked.bounds[q, 1]),
+                )
+            word |= np.uint64(limit) << np.uint64(16 * k)
+        work.limits[four, byte] = word
+
+
+@compiled(boundscheck=False)
+def _limit(floor: float, scale: float, step: float, offset: float) -> int:
+    """The least sum s whose score, (offset + step * s) * scale, may be at least the floor."""
+    if floor == -np.inf or (scale <= 0.0 and floor <= 0.0):
+        return 0
+    if scale <= 0.0:
+        return _HALF
+    least = (floor / scale - offset) / step
+    slack = 1.0 + 1e-6 * (abs(floor / scale) + abs(offset)) / step
+    return int(min(max(np.floor(least - slack), 0.0), float(_HALF)))
+
+
+@compiled(boundscheck=False, inline="always")
+def _find_one(
+    work: _Work, plane: U8, n: int, asked: Asked, packed: U8, of_byte: F32, floor: Any
+) -> int:
+    """Rows of a block whose score by the only query is not below a floor; returns their number."""
+    factor, width = asked.factors[0, 0], asked.tables.shape[1]
+    before = width - last(width)
+    table = asked.tables[0].reshape(-1)
+    here, there = table[before * ENTRIES :], plane[before * BLOCK_ROWS :]
+    sums, places, scores = work.sums, work.places, work.scores
+    look_up(sums, plane, 0, n, table, before)
+    zero, found = np.float32(0.0), 0
+    if width - before == 8:
+        for i in range(n):
+            total = eight_more(sums[i] if before else zero, here, there, i)
+            score = (total * of_byte[packed[i]]) * factor
+            if score >= floor:
+                places[found], sums[i], scores[i] = i, total, score
+                found += 1
+    elif width - before == 4:
+        for i in range(n):
+            total = four_more(sums[i] if before else zero, here, there, i)
+            score = (total * of_byte[packed[i]]) * factor
+            if score >= floor:
+                places[found], sums[i], scores[i] = i, total, score
+                found += 1
+    else:
+        for i in range(n):
+            total = (sums[i] if before else zero) + here[there[i]]
+            score = (total * of_byte[packed[i]]) * factor
+            if score >= floor:
+                places[found], sums[i], scores[i] = i, total, score
+                found += 1
+    return found
+
+
+@compiled(boundscheck=False, inline="always")
+def _find_four(work: _Work, plane: U8, n: int, table: U64, limits: U64, packed: U8) -> int:
+    """Rows of a block whose sums reach the limits of any of four queries; returns their number."""
+    width = len(table) // ENTRIES
+    before = width - last(width)
+    here, there = table[before * ENTRIES :], plane[before * BLOCK_ROWS :]
+    totals, places, hits = work.totals, work.places, work.hits
+    look_up(totals, plane, 0, n, table, before)
+    zero, found = np.uint64(0), 0
+    # the top bit of each number stays where it is not below its limit: none borrows of the next
+    if width - before == 8:
+        for i in range(n):
+            total = eight_more(totals[i] if before else zero, here, there, i)
+            hit = ((total | _TOPS) - limits[packed[i]]) & _TOPS
+            if hit:
+                places[found], hits[found] = i, hit
+                found += 1
+    elif width - before == 4:
+        for i in range(n):
+            total = four_more(totals[i] if before else zero, here, there, i)
+            hit = ((total | _TOPS) - limits[packed[i]]) & _TOPS
+            if hit:
+                places[found], hits[found] = i, hit
+                found += 1
+    else:
+        for i in range(n):
+            total = (totals[i] if before else zero) + here[there[i]]
+            hit = ((total | _TOPS) - limits[packed[i]]) & _TOPS
+            if hit:
+                places[found], hits[found] = i, hit
+                found += 1
+    return found
+
+
+@compiled(boundscheck=False)
+def _scan_fours(
+    work: _Work, block: int, n: int, rows: Rows, asked: Asked, held: Held, lane: int
+) -> None:
+    """Keep the best rows of a block by cosine for every query, four at once."""
+    first = block * BLOCK_ROWS
+    plane, packed = rows.planes[block].reshape(-1), rows.packed[first : first + n]
+    seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
+    own = np.empty(BLOCK_ROWS, np.int64)
+    n_queries = asked.tables.shape[0]
+    for four in range(len(asked.fours)):
+        _set_limits(work, asked, four, held.floors[lane], rows.of_byte)
+        found = _find_four(work, plane, n, asked.fours[four].reshape(-1), work.limits[four], packed)
+        for q in range(4 * four, min(4 * four + 4, n_queries)):
+            count = 0
+            for c in range(found):
+                if not (work.hits[c] >> np.uint64(16 * (q % 4) + 15)) & np.uint64(1):
+                    continue
+                # only bounds so far: what may enter is summed as it should be
+                i, total = work.places[c], np.float32(0.0)
+                for j in range(asked.tables.shape[1]):
+                    total += asked.tables[q, j, plane[j * BLOCK_ROWS + i]]
+                work.sums[i] = total
+                work.scores[i] = (total * rows.of_byte[packed[i]]) * asked.factors[q, 0]
+                own[count] = i
+                count += 1
+            if count:
+                start = rows.start + first
+                enter(held, lane, q, own, count, work.scores, work.sums, seqs, alive, start)
+
+
+@compiled(boundscheck=False)
+def _scan_each(
+    work: _Work, block: int, n: int, rows: Rows, asked: Asked, held: Held, lane: int
+) -> None:
+    """Keep the best rows of a block for every query by itself."""
+    first = block * BLOCK_ROWS
+    plane, lengths = rows.planes[block].reshape(-1), rows.lengths[first : first + n]
+    seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
+    places, scores, sums = work.places, work.scores, work.sums
+    for i in range(n):
+        row = first + i
+        packed = len(rows.packed) > 0
+        work.reciprocals[i] = rows.of_byte[rows.packed[row]] if packed else rows.exact[row]
+    for q in range(asked.tables.shape[0]):
+        look_up(sums, plane, 0, n, asked.tables[q].reshape(-1), asked.tables.shape[1])
+        _finish(scores, sums, n, work.reciprocals, asked.factors[q], asked.metric, lengths)
+        found = may_enter(places, scores, n, held.floors[lane, q])
+        if found:
+            enter(held, lane, q, places, found, scores, sums, seqs, alive, rows.start + first)
+
+
 @compiled(boundscheck=False)
 def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held, every: int) -> None:
     """scan_tables of the blocks of one lane, on the calling thread."""
-    sums = np.empty(BLOCK_ROWS, np.float32)
-    scores = np.empty(BLOCK_ROWS, np.float32)
-    reciprocals = np.empty(BLOCK_ROWS, np.float32)
-    places = np.empty(BLOCK_ROWS, np.int64)
-    totals = np.empty(BLOCK_ROWS, np.uint64)
-    one, one_sum, one_score = np.empty((3, 1), np.float32)
-    by_fours = len(asked.fours) > 0
+    work = _work(asked)
     n_blocks = rows.planes.shape[0]
     for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, max(1, every)):
         first = block * BLOCK_ROWS
         n = min(BLOCK_ROWS, rows.n_rows - first)
-        plane = rows.planes[block]
-        lengths = rows.lengths[first : first + n]
-        seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
-        for i in range(n):
-            row = first + i
-            reciprocals[i] = rows.of_byte[rows.packed[row]] if len(rows.packed) else rows.exact[row]
-        for q in range(asked.tables.shape[0]):
-            if by_fours:
-                if q % 4 == 0:
-                    _look_up(totals, plane, 0, n, asked.fours[q // 4])
-                shift = np.uint64(16 * (q % 4))
-                step, offset = asked.bounds[q, 0], asked.bounds[q, 1]
-                for i in range(n):
-                    bits = np.int32((totals[i] >> shift) & np.uint64(65535))
-                    sums[i] = np.float32(bits) * step + offset
-            else:
-                _look_up(sums, plane, 0, n, asked.tables[q])
-            _finish(scores, sums, n, reciprocals, asked.factors[q], asked.metric, lengths)
-            found = may_enter(places, scores, n, held.floors[lane, q])
-            if by_fours:
-                # only bounds so far: what may enter is summed as it should be
-                for k in range(found):
-                    i = places[k]
-                    total = np.float32(0.0)
-                    for j in range(asked.tables.shape[1]):
-                        total += asked.tables[q, j, plane[j, i]]
-                    one_sum[0], one[0] = total, reciprocals[i]
-                    own_length = lengths[i : i + 1] if len(lengths) else lengths
-                    _finish(one_score, one_sum, 1, one, asked.factors[q], asked.metric, own_length)
-                    sums[i], scores[i] = total, one_score[0]
+        if asked.metric != COSINE or not len(rows.packed):
+            _scan_each(work, block, n, rows, asked, held, lane)
+        elif len(asked.fours):
+            _scan_fours(work, block, n, rows, asked, held, lane)
+        else:
+            floor, start = held.floors[lane, 0], rows.start + first
+            packed = rows.packed[first : first + n]
+            found = _find_one(
+                work, rows.planes[block].reshape(-1), n, asked, packed, rows.of_byte, floor
+            )
             if found:
-                enter(held, lane, q, places, found, scores, sums, seqs, alive, rows.start + first)
+                seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
+                scores, sums = work.scores, work.sums
+                enter(held, lane, 0, work.places, found, scores, sums, seqs, alive, start)
 
 
 @compiled(parallel=True, boundscheck=False)
@@ -183,12 +319,15 @@ def _scan_spans_of(q: int, rows: Rows, asked: Asked, spans: I64, held: Held) -> 
     sums = np.empty(BLOCK_ROWS, np.float32)
     scores = np.empty(BLOCK_ROWS, np.float32)
     places = np.empty(BLOCK_ROWS, np.int64)
+    width = asked.tables.shape[1]
     for span in range(len(spans)):
         row, stop = spans[span]
         while row < stop:
             block, low = row // BLOCK_ROWS, row % BLOCK_ROWS
             n = min(BLOCK_ROWS - low, stop - row)
-            _look_up(sums, rows.planes[block], low, n, asked.tables[q])
+            look_up(
+                sums, rows.planes[block].reshape(-1), low, n, asked.tables[q].reshape(-1), width
+            )
             lengths = rows.lengths[row : row + n]
             own = rows.exact[row : row + n]
             _finish(scores, sums, n, own, asked.factors[q], asked.metric, lengths)
