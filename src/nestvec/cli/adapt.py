@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     help="Of the contrastive loss.",
 )
 @click.option(
+    "--blend/--no-blend",
+    default=default(AdaptSettings, "blend"),
+    show_default=True,
+    help="Draw linear's map back towards SVD where held-out pairs rank better.",
+)
+@click.option(
     "--model", metavar="NAME", help="The vectors' encoder: write both as one model folder, too."
 )
 @click.option("--force", is_flag=True, help="Write the adapter though the judge refuses it.")

@@ -109,6 +109,7 @@ def adapt_with(
         widths=settings.widths or default_widths(inputs.documents.shape[1]),
         training=training,
         temperature=settings.temperature,
+        blend=settings.blend,
     )
     examples = Examples(inputs.documents, inputs.queries, inputs.pairs, inputs.grades)
     examples.check()

@@ -96,6 +96,7 @@ def train_adapter(
             batch=batch, rate=2e-3, epochs=epochs, patience=_PATIENCE, seed=settings.seed
         ),
         temperature=_TEMPERATURES.get(method, 0.03),
+        blend=True,
     )
     # Without labels nothing is learned of what the evaluation asks for.
     free = _unlabelled(material, settings.seed, NO_LABELS).rows if labelled else None

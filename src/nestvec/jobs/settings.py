@@ -173,7 +173,8 @@ class AdaptSettings:
     method: one of ADAPTERS. pairs: a file of query id, document id and score; queries: a file of
     the queries' vectors, by default those in the vectors' file. widths: to be good at, by default
     powers of two below the vectors' own. model: the encoder that the vectors are of, to write both
-    as one model folder, too. force: write it though the judge refuses.
+    as one model folder, too. blend: draw the map of linear back towards SVD as far as held-out
+    examples rank better by it. force: write it though the judge refuses.
     """
 
     method: str = "linear"
@@ -185,6 +186,7 @@ class AdaptSettings:
     batch: int = 1024
     learning_rate: float = 2e-3
     temperature: float = 0.03
+    blend: bool = True
     force: bool = False
     device: str = "cpu"
     seed: int = 0

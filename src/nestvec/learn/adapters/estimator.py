@@ -25,7 +25,8 @@ class VectorAdapter(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     method: a name of nestvec adapt's, such as "linear" or "smec". widths: to be good at, rising;
     by default powers of two from 16. epochs, batch, learning_rate, temperature, random_state,
-    device: of the training. width: coordinates that transform gives, by default the widest.
+    device: of the training. blend: draw the map of linear back towards SVD as far as held-out
+    examples rank better by it. width: coordinates that transform gives, by default the widest.
 
     adapter_: what was trained, which numpy applies and save() writes; n_features_in_.
     """
@@ -40,6 +41,7 @@ class VectorAdapter(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         temperature: float = 0.03,
         random_state: int = 0,
         device: str = "cpu",
+        blend: bool = True,
         width: int | None = None,
     ) -> None:
         self.method = method
@@ -50,6 +52,7 @@ class VectorAdapter(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.temperature = temperature
         self.random_state = random_state
         self.device = device
+        self.blend = blend
         self.width = width
 
     def fit(
@@ -89,6 +92,7 @@ class VectorAdapter(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 device=self.device,
             ),
             temperature=self.temperature,
+            blend=self.blend,
         )
         self.adapter_ = fit_adapter(self.method, examples, settings)
         self.n_features_in_ = dim
