@@ -196,6 +196,7 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
             groups[group, :, :24] = query[:24]
     run = SignRun(0, 256, bit_slices(signs), np.arange(len(signs)))
     monkeypatch.setattr(fused, "_FEWEST_SAMPLED", 0)
+    monkeypatch.setattr(fused, "_FEWEST_A_HIT", 0)
     monkeypatch.setattr(fused, "_EVERY", 2)
     monkeypatch.setattr(fused, "_SAMPLED_BEST", 400)
     scans = []
@@ -206,11 +207,13 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
         real(*arguments)
 
     monkeypatch.setattr(fused.kernels_signs, "scan_lane", counted)
-    (found,) = fused.scan_signs([run], query[None, None], len(signs), 400)
+    other = rng.integers(0, 256, 32).astype(np.uint8)
+    found = fused.scan_signs([run], np.stack([other, query])[:, None], len(signs), 400)
     assert scans == [2, 0, 0]  # the sample, too few rows above what it says, and all again
-    scores = sign_scores(signs, query[None])
-    order = np.lexsort((np.arange(len(signs)), -scores))[:400]
-    assert found.rows.tolist() == order.tolist()
+    for one, asked in zip(found, (other, query), strict=True):
+        scores = sign_scores(signs, asked[None])
+        order = np.lexsort((np.arange(len(signs)), -scores))[:400]
+        assert one.rows.tolist() == order.tolist()
 
 
 @pytest.mark.parametrize("queries", [1, 3])
@@ -219,6 +222,7 @@ def test_a_sample_of_few_groups_loses_no_row(monkeypatch: pytest.MonkeyPatch, qu
     signs = rng.integers(0, 256, (70_000, 8)).astype(np.uint8)
     asked = rng.integers(0, 256, (queries, 8)).astype(np.uint8)
     run = SignRun(0, 64, bit_slices(signs), np.arange(len(signs)))
+    monkeypatch.setattr(fused, "_FEWEST_A_HIT", 0)
     scans = []
     real = fused.kernels_signs.scan_lane
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ _FEWEST_BY_FOURS = 2
 # smaller, so many times fewer that so many of the best are expected among them.
 _EVERY = 16
 _SAMPLED_BEST = 8
+# Fewer rows a hit, and a sample costs more than the rows that it keeps out.
+_FEWEST_A_HIT = 256
 _FEWEST_SAMPLED = 1 << 14
 _NOTHING = np.empty(0, np.float32)
 _ALL = np.empty(0, bool)
@@ -65,17 +68,15 @@ def scan_planes(
     for first in range(0, len(prepared.norms), together):
         part = slice(first, first + together)
         tables = np.ascontiguousarray(prepared.tables[0][part, :cut])
-        asked = _asked(codec, tables, prepared.norms[part])
+        ask = partial(_asked, codec, tables, prepared.norms[part])
         scans = kernels_tables.scan_lane, kernels_tables.scan_tables
-        found += _shortlists(
-            _held(fragments, asked, len(tables), count, keep, lanes, scans, _EVERY)
-        )
+        found += _shortlists(_held(fragments, ask, len(tables), count, keep, lanes, scans, _EVERY))
     return found
 
 
 def _held(
     fragments: list[Any],
-    asked: Any,
+    ask: Callable[[slice | I64], Any],
     queries: int,
     count: int,
     keep: int,
@@ -85,29 +86,33 @@ def _held(
 ) -> kernels.Held:
     """What lanes hold after a scan of all rows; scans: of one lane, and of all at once.
 
-    A sample, one row in `every`, is scanned first, and what a row must beat from the start is taken
-    from it, a little too low. Where it was too high after all, and too few rows entered, all are
-    scanned without it.
+    ask: what the kernels read of some of the queries. A sample, one row in `every`, is scanned
+    first, and what a row must beat from the start is taken from it, a little too low. Where it was
+    too high after all, and too few rows entered, all are scanned without it for that query.
     """
     alone, together = scans
 
-    def scan(held: kernels.Held, every: int) -> None:
+    def scan(asked: Any, held: kernels.Held, every: int) -> None:
         for rows in fragments:
             if lanes == 1:
                 alone(0, 1, rows, asked, held, every)
             else:
                 together(rows, asked, held, every)
 
-    floors = _sampled_floors(scan, lanes, queries, count, keep, every)
-    while True:
-        held = kernels.held(lanes, queries, keep)
-        if floors is not None:
-            held.floors[:] = floors
-            held.floor_seqs[:] = np.iinfo(np.int64).max
-        scan(held, 0)
-        if floors is None or (held.counts.sum(axis=0) >= keep).all():
-            return held
-        floors = None
+    asked = ask(slice(None))
+    floors = _sampled_floors(partial(scan, asked), lanes, queries, count, keep, every)
+    held = kernels.held(lanes, queries, keep)
+    if floors is not None:
+        held.floors[:] = floors
+        held.floor_seqs[:] = np.iinfo(np.int64).max
+    scan(asked, held, 0)
+    lacking = np.flatnonzero(held.counts.sum(axis=0) < keep)
+    if floors is not None and len(lacking):
+        again = kernels.held(lanes, len(lacking), keep)
+        scan(ask(lacking), again, 0)
+        for name in ("scores", "sums", "seqs", "rows", "counts"):
+            getattr(held, name)[:, lacking] = getattr(again, name)
+    return held
 
 
 def _sampled_floors(
@@ -124,7 +129,7 @@ def _sampled_floors(
     """
     expected = keep / every
     wanted = math.ceil(expected + 4 * math.sqrt(expected) + 4)
-    if count < _FEWEST_SAMPLED or every * wanted > count // 4:
+    if count < max(_FEWEST_SAMPLED, _FEWEST_A_HIT * keep) or every * wanted > count // 4:
         return None
     held = kernels.held(lanes, queries, wanted)
     scan(held, every)
@@ -143,8 +148,8 @@ def _sign_rows(run: SignRun) -> kernels_signs.SignRows:
     )
 
 
-def _additions(planes: U8) -> Additions:
-    asked = kernels_signs.additions(_frozen(np.ascontiguousarray(planes)))
+def _additions(planes: U8, some: slice | I64) -> Additions:
+    asked = kernels_signs.additions(_frozen(np.ascontiguousarray(planes[some])))
     arrays: dict[str, Any] = {
         name: _frozen(each) for name, each in asked._asdict().items() if name != "depth"
     }
@@ -156,7 +161,7 @@ def scan_sign_spans(runs: Iterable[tuple[SignRun, I64]], planes: U8, keep: int) 
 
     Memory: 24 bytes an entry for twice the shortlist a query.
     """
-    asked = _additions(planes)
+    asked = _additions(planes, slice(None))
     held = kernels.held(1, len(planes), keep)
     for run, spans in runs:
         rows, some = _sign_rows(run), _frozen(np.ascontiguousarray(spans))
@@ -179,7 +184,7 @@ def scan_spans(
     A run's norms are exact. Memory: 24 bytes an entry for twice the shortlist a query.
     """
     tables = np.ascontiguousarray(prepared.tables[0][:, :cut])
-    asked = _asked(codec, tables, prepared.norms)
+    asked = _asked(codec, tables, prepared.norms, slice(None))
     held = kernels.held(1, len(tables), keep)
     for run, spans in runs:
         rows = _rows(codec, run, cut)
@@ -208,7 +213,8 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
     )
 
 
-def _asked(codec: Codec, tables: F32, norms: F32) -> kernels_tables.Asked:
+def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_tables.Asked:
+    tables, norms = np.ascontiguousarray(tables[some]), norms[some]
     factors = np.stack([reciprocals(norms), norms**2], axis=1)
     tables = np.pad(tables, ((0, 0), (0, 0), (0, ENTRIES - tables.shape[2])))
     fours, bounds = np.empty((0, 1, 1), np.uint64), np.empty((0, 2), np.float32)
@@ -258,7 +264,8 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     for first in range(0, len(planes), together):
         some = planes[first : first + together]
         scans = kernels_signs.scan_lane, kernels_signs.scan_signs
-        held = _held(fragments, _additions(some), len(some), count, keep, lanes, scans, every)
+        ask = partial(_additions, some)
+        held = _held(fragments, ask, len(some), count, keep, lanes, scans, every)
         found += [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
     return found
 
