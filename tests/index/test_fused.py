@@ -196,7 +196,6 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
             groups[group, :, :24] = query[:24]
     run = SignRun(0, 256, bit_slices(signs), np.arange(len(signs)))
     monkeypatch.setattr(fused, "_FEWEST_SAMPLED", 0)
-    monkeypatch.setattr(fused, "_FEWEST_A_HIT", 0)
     monkeypatch.setattr(fused, "_EVERY", 2)
     monkeypatch.setattr(fused, "_SAMPLED_BEST", 400)
     scans = []
@@ -220,9 +219,9 @@ def test_a_sample_that_is_better_than_the_rest_is_not_believed(
 def test_a_sample_of_few_groups_loses_no_row(monkeypatch: pytest.MonkeyPatch, queries: int) -> None:
     rng = np.random.default_rng(1)
     signs = rng.integers(0, 256, (70_000, 8)).astype(np.uint8)
+    monkeypatch.setattr(fused, "_FEWEST_GROUPS", 1)
     asked = rng.integers(0, 256, (queries, 8)).astype(np.uint8)
     run = SignRun(0, 64, bit_slices(signs), np.arange(len(signs)))
-    monkeypatch.setattr(fused, "_FEWEST_A_HIT", 0)
     scans = []
     real = fused.kernels_signs.scan_lane
 

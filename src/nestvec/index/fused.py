@@ -15,7 +15,7 @@ from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared, reciprocals
 from nestvec.index import kernels, kernels_signs, kernels_tables
-from nestvec.index.bit_slices import Additions
+from nestvec.index.bit_slices import GROUP_ROWS, Additions
 from nestvec.index.kernels_look_ups import ENTRIES
 from nestvec.index.reader import PlaneRun, SignRun
 from nestvec.index.scan import Shortlist
@@ -38,8 +38,8 @@ _FEWEST_BY_FOURS = 2
 # smaller, so many times fewer that so many of the best are expected among them.
 _EVERY = 16
 _SAMPLED_BEST = 8
-# Fewer rows a hit, and a sample costs more than the rows that it keeps out.
-_FEWEST_A_HIT = 256
+# Neighbours are alike: so many groups tell more of all rows than a few do.
+_FEWEST_GROUPS = 64
 _FEWEST_SAMPLED = 1 << 14
 _NOTHING = np.empty(0, np.float32)
 _ALL = np.empty(0, bool)
@@ -129,7 +129,7 @@ def _sampled_floors(
     """
     expected = keep / every
     wanted = math.ceil(expected + 4 * math.sqrt(expected) + 4)
-    if count < max(_FEWEST_SAMPLED, _FEWEST_A_HIT * keep) or every * wanted > count // 4:
+    if count < _FEWEST_SAMPLED or every * wanted > count // 4:
         return None
     held = kernels.held(lanes, queries, wanted)
     scan(held, every)
@@ -259,7 +259,8 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     keep = min(keep, count)
     lanes = 1 if count * planes.size < _FEW_SIGN_BYTES else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
-    every = _EVERY * max(1, keep // (_EVERY * _SAMPLED_BEST))
+    wanted, groups = keep // _SAMPLED_BEST, count // (GROUP_ROWS * _FEWEST_GROUPS)
+    every = _EVERY * max(1, min(wanted, groups) // _EVERY)
     found: list[Shortlist] = []
     for first in range(0, len(planes), together):
         some = planes[first : first + together]
