@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nestvec.choose import depths, staging
+from nestvec.choose import depths, stage_runs, staging
 from nestvec.choose.staging import PlanWish, TimedPlan, choose_plan
 from nestvec.codec.nested import Codec
 from nestvec.data.rows import Row
@@ -184,3 +184,23 @@ def test_wishes_that_are_none(tmp_path: Path) -> None:
             PlanWish(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="4 at least; got 3"):
         choose_plan(collection(tmp_path / "a.nv"), points(3, 1))
+
+
+def test_a_first_stage_that_is_far_slower_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+
+    class Slow:
+        def rank(self, queries: Any, plan: Plan) -> None:
+            clock[0] += {"sign:9": 0.003, "33B:9": 0.009}[str(plan)]
+
+    monkeypatch.setattr(stage_runs.time, "perf_counter", lambda: clock[0])
+    sample = stage_runs.Sample(np.zeros((3, 4), np.float32), [])
+    runs = stage_runs.Runs(Slow(), sample, 9)  # type: ignore[arg-type]
+    assert not runs.hopeless("sign", 1.0)  # 3 ms, up to 4 are allowed
+    assert runs.hopeless("33B", 2.0)
+    assert not runs.hopeless("33B", 2.5)
+    assert not runs.hopeless("33B", np.inf)  # nothing reaches the targets so far
+    runs.rankings["33B",] = []
+    assert not runs.hopeless("33B", 0.1)  # it was run already

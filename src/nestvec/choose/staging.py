@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.depths import depth_for, places, rising_depths, within
+from nestvec.choose.stage_runs import Runs, Sample
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan, Stage
 from nestvec.index.search import Ranking
@@ -98,42 +99,6 @@ class PlanChoice:
     queries: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """Queries (q, d), and the rows that exact search finds for each."""
-
-    queries: NDArray[np.float32]
-    wanted: list[set[int]]
-
-    def of(self, chosen: slice) -> _Sample:
-        return _Sample(self.queries[chosen], self.wanted[chosen])
-
-
-@dataclass(eq=False)
-class _Runs:
-    """Deep rankings of the choosing queries by chains of stages, each made once.
-
-    costs: milliseconds of the first stage, and per row of the later ones, by the stage's name.
-    """
-
-    snapshot: Snapshot
-    sample: _Sample
-    deep: int
-    rankings: dict[tuple[str, ...], list[I64]] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
-
-    def ranked(self, *names: str) -> list[I64]:
-        """Rows in the order of the last stage, for each query, all of them deep."""
-        if names not in self.rankings:
-            plan = Plan.parse(",".join(f"{name}:{self.deep}" for name in names))
-            found = [self.snapshot.rank(query[None], plan)[0] for query in self.sample.queries]
-            self.rankings[names] = [each.rows for each in found]
-            last = [each.stages[-1] for each in found]
-            per = 1 if len(names) == 1 else min(self.deep, self.snapshot.count)
-            self.costs.setdefault(names[-1], float(np.median([each.ms for each in last])) / per)
-        return self.rankings[names]
-
-
 def choose_plan(
     snapshot: Snapshot,
     queries: NDArray[Any],
@@ -156,7 +121,7 @@ def choose_plan(
     progress = progress or quiet()
     sample, wanted = _sample(snapshot, queries, wish.k, own_rows)
     half = len(queries) // 2
-    runs = _Runs(snapshot, sample.of(slice(half)), min(DEEPEST, snapshot.count))
+    runs = Runs(snapshot, sample.of(slice(half)), min(DEEPEST, snapshot.count))
     reporting = sample.of(slice(half, None))
     firsts = [name for name in _firsts(snapshot) if _fits(snapshot, name, wish.max_ram)]
     if not firsts:
@@ -183,7 +148,7 @@ def choose_plan(
 
 def _sample(
     snapshot: Snapshot, queries: NDArray[Any], k: int, own_rows: I64 | None
-) -> tuple[_Sample, str]:
+) -> tuple[Sample, str]:
     """Queries in an order of their own, and what is wanted for each."""
     rows = np.ascontiguousarray(queries, np.float32)
     if snapshot.has_vectors:
@@ -197,7 +162,7 @@ def _sample(
             found.discard(own)
     # queries come by topic in many files: the halves are drawn
     order = np.random.default_rng(0).permutation(len(rows))
-    return _Sample(rows[order], [truth[i] for i in order]), wanted
+    return Sample(rows[order], [truth[i] for i in order]), wanted
 
 
 def _firsts(snapshot: Snapshot) -> list[str]:
@@ -238,7 +203,7 @@ class _Estimate:
 
 
 def _estimates(
-    runs: _Runs, firsts: Sequence[str], targets: Sequence[float], k: int, progress: Progress
+    runs: Runs, firsts: Sequence[str], targets: Sequence[float], k: int, progress: Progress
 ) -> list[_Estimate]:
     """For every chain of stages and target the depths that cost least."""
     snapshot, last = runs.snapshot, _last(runs.snapshot)
@@ -248,6 +213,10 @@ def _estimates(
     found: list[_Estimate] = []
     progress.start("ranking by stages", len(firsts))
     for first in firsts:
+        reached = [min((e.ms for e in found if e.target == t), default=np.inf) for t in targets]
+        if runs.hopeless(first, max(reached)):
+            progress.advance(1)
+            continue
         found += _of_chain(runs, (first,), last, targets, k)
         for second in cuts:
             if second != last and _deeper(first, second):
@@ -258,7 +227,7 @@ def _estimates(
 
 
 def _narrowed(
-    runs: _Runs, estimates: Sequence[_Estimate], most: int | None, progress: Progress
+    runs: Runs, estimates: Sequence[_Estimate], most: int | None, progress: Progress
 ) -> list[_Estimate]:
     """The cheapest plan of every target over as few lists, near rows or reads as still reach it."""
     snapshot, ways = runs.snapshot, ["sure"]
@@ -315,7 +284,7 @@ def _deeper(first: str, second: str) -> bool:
 
 
 def _of_chain(
-    runs: _Runs, names: tuple[str, ...], last: str, targets: Sequence[float], k: int
+    runs: Runs, names: tuple[str, ...], last: str, targets: Sequence[float], k: int
 ) -> Iterator[_Estimate]:
     """Plans of these stages before the last one, a target each, where they reach it."""
     if names == (last,):
@@ -347,7 +316,7 @@ def _of_chain(
     yield from least.values()
 
 
-def _plan(runs: _Runs, names: Sequence[str], depths: Sequence[int]) -> Plan | None:
+def _plan(runs: Runs, names: Sequence[str], depths: Sequence[int]) -> Plan | None:
     """The plan, or None where a stage would keep fewer than the next."""
     depths = [max(depth, depths[-1]) for depth in depths]
     if any(later > earlier for earlier, later in pairwise(depths)):
@@ -356,7 +325,7 @@ def _plan(runs: _Runs, names: Sequence[str], depths: Sequence[int]) -> Plan | No
     return Plan.parse(",".join(f"{name}:{depth}" for name, depth in kept))
 
 
-def _cost(runs: _Runs, plan: Plan) -> float:
+def _cost(runs: Runs, plan: Plan) -> float:
     """Milliseconds, by what the stages took."""
     rows = plan.rows_read(runs.snapshot.count)
     later = zip(plan.stages[1:], rows[1:], strict=True)
@@ -364,7 +333,7 @@ def _cost(runs: _Runs, plan: Plan) -> float:
 
 
 def _timed(
-    snapshot: Snapshot, estimates: Sequence[_Estimate], sample: _Sample, progress: Progress
+    snapshot: Snapshot, estimates: Sequence[_Estimate], sample: Sample, progress: Progress
 ) -> list[TimedPlan]:
     """The cheapest plans of every target, run."""
     chosen: dict[str, Plan] = {}
@@ -382,7 +351,7 @@ def _timed(
     return found
 
 
-def _run(snapshot: Snapshot, plan: Plan, sample: _Sample) -> TimedPlan:
+def _run(snapshot: Snapshot, plan: Plan, sample: Sample) -> TimedPlan:
     snapshot.rank(sample.queries[:1], plan)
     recalls, times, read = [], [], []
     for i, query in enumerate(sample.queries):
@@ -399,7 +368,7 @@ def _run(snapshot: Snapshot, plan: Plan, sample: _Sample) -> TimedPlan:
     return TimedPlan(str(plan), recall, float(np.median(times)), slow, int(np.mean(read)), ram)
 
 
-def _recalls(rankings: Sequence[Ranking], sample: _Sample) -> NDArray[np.float64]:
+def _recalls(rankings: Sequence[Ranking], sample: Sample) -> NDArray[np.float64]:
     """The recall of every query that wants something."""
     pairs = zip(rankings, sample.wanted, strict=True)
     return np.array([_recall(found, wanted) for found, wanted in pairs if wanted])

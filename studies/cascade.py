@@ -1,0 +1,243 @@
+"""Widening only where it pays, on frozen vectors: make study NAME=cascade DATA=folder.
+
+banking77 (77 intents; PolyAI's task-specific datasets, train.csv.gz and test.csv.gz) by
+all-MiniLM-L6-v2 vectors that stay as they are. A matrix and a head a width are trained on a part of
+the training texts; the others set the thresholds. Told: accuracy of each width, of cascades by
+every policy with the dims that they cost (the last width's, as MRL counts, and the sum of those
+read), beside the oracle and beside stopping at random as often at each width; paired differences
+from the full width on the test texts, thresholds set once by all held-out texts; and the same over
+30 random draws of the held-out and the test texts, as MRL's appendix D.1 has it. --split dev tells
+the held-out texts themselves, half of them setting thresholds for the other half.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from studies.pictures import lines as lines_of
+from studies.trained import F32, F64, command_of, encoded, machine, parser_of
+
+from nestvec.choose.cascade import Cascade, oracle
+from nestvec.data.training import read_examples
+from nestvec.learn.vector_classifier import VectorClassifier
+from nestvec.measure.intervals import bootstrap_mean, paired_difference
+
+WIDTHS = (4, 8, 16, 32, 64, 128, 256, 384)
+HELD = 2_000
+DRAWS = 30
+MARGIN = 0.005
+POLICIES = {
+    "greedy": {"policy": "greedy"},
+    "greedy, calibrated": {"policy": "greedy", "calibrate": True},
+    "full accuracy at least cost": {"policy": "accuracy"},
+    "full accuracy at least sum": {"policy": "accuracy", "counted": "sum"},
+}
+
+
+def main() -> None:
+    """Train, measure, and write cascade.json, cascade.md and cascade.svg."""
+    parser = parser_of("cascade", __doc__)
+    parser.add_argument("--split", default="test", choices=("dev", "test"))
+    parser.add_argument("--head", default="separate", choices=("separate", "tied"))
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--decay", type=float, default=0.01)
+    options = parser.parse_args()
+    begun = time.perf_counter()
+    read = {}
+    for name in ("train", "test"):
+        path = options.data / "banking77" / f"{name}.csv.gz"
+        texts, labels = read_examples(str(path), "labelled").columns.values()
+        read[name] = encoded("minilm", texts, name, options.work, "document"), np.asarray(labels)
+    vectors, labels = read["train"]
+    order = np.random.default_rng(options.seed).permutation(len(labels))
+    held, fitted = order[:HELD], order[HELD:]
+    classifier = VectorClassifier(
+        WIDTHS,
+        head=options.head,
+        epochs=options.epochs,
+        decay=options.decay,
+        random_state=options.seed,
+    ).fit(vectors[fitted], labels[fitted])
+    tune = _Rows(classifier, vectors[held], labels[held])
+    if options.split == "dev":
+        tune, test = tune.part(np.arange(HELD // 2)), tune.part(np.arange(HELD // 2, HELD))
+    else:
+        test = _Rows(classifier, *read["test"])
+    right = test.right()
+    result = {
+        "command": command_of(
+            "cascade",
+            seed=options.seed,
+            split=options.split,
+            head=options.head,
+            epochs=options.epochs,
+            decay=options.decay,
+        ),
+        "machine": machine(),
+        "fitted": len(fitted),
+        "held": len(tune.labels),
+        "test": len(test.labels),
+        "widths": WIDTHS,
+        "accuracy": [asdict(bootstrap_mean(each)) for each in right],
+        "from_full": [asdict(paired_difference(each, right[-1])) for each in right],
+        "cascades": {
+            name: told(Cascade(**how).fit(tune.logits, tune.numbers), test)
+            for name, how in POLICIES.items()
+        },
+        "oracle": _oracle(right),
+        "draws": {name: drawn(how, tune, test) for name, how in POLICIES.items()},
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "cascade.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "cascade.md").write_text(as_markdown(result))
+    (options.out / "cascade.svg").write_text(picture(result))
+    print(as_markdown(result))
+
+
+class _Rows:
+    """Logits and labels of some rows."""
+
+    def __init__(self, classifier: VectorClassifier, vectors: F32, labels: NDArray[Any]) -> None:
+        self.logits: dict[int, F32] = classifier.logits(vectors)
+        self.labels = labels
+        self.numbers = np.searchsorted(classifier.classes_, labels)
+
+    def part(self, rows: NDArray[np.int64]) -> _Rows:
+        """Some of them."""
+        found = object.__new__(_Rows)
+        found.logits = {width: each[rows] for width, each in self.logits.items()}
+        found.labels, found.numbers = self.labels[rows], self.numbers[rows]
+        return found
+
+    def right(self) -> F64:
+        """(w, n): 1 where a width's label is right."""
+        found = [each.argmax(axis=1) == self.numbers for each in self.logits.values()]
+        return np.array(found, np.float64)
+
+
+def told(cascade: Cascade, test: _Rows) -> dict[str, Any]:
+    """One cascade on the test rows."""
+    stopped = cascade.run(test.logits)
+    right = test.right()
+    values = (stopped.labels == test.numbers).astype(np.float64)
+    steps = np.searchsorted(WIDTHS, stopped.widths)
+    shares = np.bincount(steps, minlength=len(WIDTHS)) / len(steps)
+    return {
+        "accuracy": asdict(bootstrap_mean(values)),
+        "from_full": asdict(paired_difference(values, right[-1])),
+        "last": asdict(bootstrap_mean(stopped.widths.astype(np.float64))),
+        "sum": asdict(bootstrap_mean(np.cumsum(WIDTHS)[steps].astype(np.float64))),
+        "shares": shares.round(4).tolist(),
+        "at_random": float(shares @ right.mean(axis=1)),
+        "thresholds": cascade.thresholds_.round(4).tolist(),
+        "temperatures": cascade.temperatures_.round(4).tolist(),
+    }
+
+
+def _oracle(right: F64) -> dict[str, float]:
+    """The first width that is right."""
+    steps = oracle(right == 0)
+    return {
+        "accuracy": float(right.max(axis=0).mean()),
+        "last": float(np.asarray(WIDTHS)[steps].mean()),
+        "sum": float(np.cumsum(WIDTHS)[steps].mean()),
+    }
+
+
+def drawn(how: dict[str, Any], tune: _Rows, test: _Rows) -> dict[str, Any]:
+    """Means over random halves of the held-out and of the test rows; ends of the middle 95 %."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(DRAWS):
+        own, other = (
+            each.part(np.sort(rng.permutation(len(each.labels))[: len(each.labels) // 2]))
+            for each in (tune, test)
+        )
+        stopped = Cascade(**how).fit(own.logits, own.numbers).run(other.logits)
+        steps = np.searchsorted(WIDTHS, stopped.widths)
+        accuracy = (stopped.labels == other.numbers).mean()
+        difference = accuracy - other.right()[-1].mean()
+        found.append((accuracy, difference, stopped.widths.mean(), np.cumsum(WIDTHS)[steps].mean()))
+    table = np.array(found)
+    low, high = np.quantile(table, [0.025, 0.975], axis=0)
+    names = ("accuracy", "from_full", "last", "sum")
+    return {
+        name: {"value": float(table[:, i].mean()), "low": float(low[i]), "high": float(high[i])}
+        for i, name in enumerate(names)
+    }
+
+
+def narrowest(result: dict[str, Any]) -> int:
+    """The first width that is no worse than the full one by MARGIN, by its interval."""
+    pairs = zip(WIDTHS, result["from_full"], strict=True)
+    return next(width for width, cell in pairs if cell["low"] > -MARGIN)
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """Everything as one page."""
+    out = [
+        "# Cascades on frozen vectors\n",
+        "![accuracy against dims](cascade.svg)\n",
+        f"banking77, 77 intents, all-MiniLM-L6-v2 vectors as they are: {result['fitted']:,} texts "
+        f"train a matrix and heads, {result['held']:,} set thresholds, {result['test']:,} are "
+        "told.\n",
+        "| width | " + " | ".join(map(str, WIDTHS)) + " |",
+        "|---|" + "---|" * len(WIDTHS),
+        "| accuracy | " + " | ".join(f"{c['value']:.3f}" for c in result["accuracy"]) + " |",
+        "| from full | " + " | ".join(_signed(c) for c in result["from_full"]) + " |",
+        "",
+        f"The narrowest width that is no worse than the full one by {MARGIN} (paired interval): "
+        f"{narrowest(result)}.\n",
+        "| cascade | accuracy | from full | last width | sum of widths | at random |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in result["cascades"].items():
+        out.append(
+            f"| {name} | {each['accuracy']['value']:.3f} | {_signed(each['from_full'])} | "
+            f"{each['last']['value']:.1f} | {each['sum']['value']:.1f} | {each['at_random']:.3f} |"
+        )
+    best = result["oracle"]
+    out.append(f"| oracle | {best['accuracy']:.3f} | | {best['last']:.1f} | {best['sum']:.1f} | |")
+    out += [
+        "",
+        f"Over {DRAWS} draws of half the held-out and half the test texts, means and the middle "
+        "95 %:\n",
+        "| cascade | accuracy | from full | last width | sum of widths |",
+        "|---|---|---|---|---|",
+    ]
+    for name, each in result["draws"].items():
+        last, summed = (
+            f"{each[k]['value']:.1f} [{each[k]['low']:.1f}, {each[k]['high']:.1f}]"
+            for k in ("last", "sum")
+        )
+        out.append(
+            f"| {name} | {each['accuracy']['value']:.3f} | {_signed(each['from_full'])} | {last} | "
+            f"{summed} |"
+        )
+    out += ["", f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)\n"]
+    return "\n".join(out)
+
+
+def picture(result: dict[str, Any]) -> str:
+    """Accuracy against dims: single widths, and cascades by either count."""
+    ends = [(c["value"], c["low"], c["high"]) for c in result["accuracy"]]
+    drawn_lines = {"one width": {float(w): c for w, c in zip(WIDTHS, ends, strict=True)}}
+    for name, each in result["cascades"].items():
+        cell = tuple(each["accuracy"][k] for k in ("value", "low", "high"))
+        drawn_lines[f"{name}, last"] = {each["last"]["value"]: cell}
+        drawn_lines[f"{name}, sum"] = {each["sum"]["value"]: cell}
+    return lines_of("Intents by dims", drawn_lines, x_name="dims", y_name="accuracy")
+
+
+def _signed(cell: dict[str, float]) -> str:
+    return f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
+
+
+if __name__ == "__main__":
+    main()
