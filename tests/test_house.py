@@ -49,7 +49,13 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "click": ("cli/*.py",),
     "rich": ("cli/*.py",),
     "scipy": (),
-    "sklearn": ("learn/adapters/estimator.py", "learn/classifier.py", "measure/probes.py"),
+    "sklearn": (
+        "choose/cascade.py",
+        "learn/adapters/estimator.py",
+        "learn/classifier.py",
+        "learn/vector_classifier.py",
+        "measure/probes.py",
+    ),
     "pandas": (),
 }
 

@@ -26,7 +26,7 @@ def planted(seed, n=400, dim=12, classes=5):
 
 
 def quick(**settings):
-    return VectorClassifier(widths=WIDTHS, epochs=15, batch=64, **settings)
+    return VectorClassifier(widths=WIDTHS, epochs=80, batch=64, **settings)
 
 
 @pytest.mark.parametrize("head", ["separate", "tied"])

@@ -86,7 +86,8 @@ class VectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UserError(f"widths go up to the vectors' own, {dim}; got {max(widths)}.")
         nesting = Nesting(widths)
         torch.manual_seed(self.random_state)
-        axes = principal_axes(vectors, self.random_state)
+        # coordinates of about 1, from which heads of their usual start learn as fast as they can
+        axes = principal_axes(vectors, self.random_state) * np.float32(dim**0.5)
         matrix = LinearMap(np.ascontiguousarray(axes[:, : widths[-1]])).to(self.device)
         heads = _HEADS[self.head](nesting, len(classes)).to(self.device)
         numbers = torch.from_numpy(np.searchsorted(classes, labels)).to(self.device)
