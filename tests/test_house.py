@@ -57,6 +57,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
         "measure/probes.py",
     ),
     "pandas": (),
+    "PIL": ("data/images.py",),
 }
 
 
