@@ -20,6 +20,7 @@ from nestvec.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
     from nestvec.adapters.adapter import Adapter
+    from nestvec.choose.cascade import Cascade
     from nestvec.choose.evidence import Evidence
     from nestvec.codec.nested import Codec
     from nestvec.index.collection import Collection
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.versions import Versions, tag, untag, versions
     from nestvec.learn.adapters.estimator import VectorAdapter
     from nestvec.learn.classifier import NestedClassifier
+    from nestvec.learn.vector_classifier import VectorClassifier
     from nestvec.nesting import Nesting
     from nestvec.vectors import load_vectors, prefix, save_vectors
 
@@ -59,6 +61,7 @@ __all__ = [
     "Added",
     "Answer",
     "BuildResult",
+    "Cascade",
     "Codec",
     "Collection",
     "Compacted",
@@ -79,6 +82,7 @@ __all__ = [
     "TrainResult",
     "UserError",
     "VectorAdapter",
+    "VectorClassifier",
     "Verified",
     "Versions",
     "adapt",
@@ -115,6 +119,7 @@ _HOMES = {
     "Added": ("nestvec.jobs.add", "Added"),
     "Answer": ("nestvec.jobs.search", "Answer"),
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
+    "Cascade": ("nestvec.choose.cascade", "Cascade"),
     "Codec": ("nestvec.codec.nested", "Codec"),
     "Collection": ("nestvec.index.collection", "Collection"),
     "Compacted": ("nestvec.jobs.compact", "Compacted"),
@@ -135,6 +140,7 @@ _HOMES = {
     "Verified": ("nestvec.jobs.verify", "Verified"),
     "Versions": ("nestvec.jobs.versions", "Versions"),
     "VectorAdapter": ("nestvec.learn.adapters.estimator", "VectorAdapter"),
+    "VectorClassifier": ("nestvec.learn.vector_classifier", "VectorClassifier"),
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "add": ("nestvec.jobs.add", "add"),
     "build": ("nestvec.jobs.build", "build"),
