@@ -129,10 +129,10 @@ def test_scan_and_rescore_equal_scores_by_decoding(
 
 
 def test_rescore_vectors_keeps_the_best_of_the_survivors_only() -> None:
+    vectors = np.eye(4, dtype=np.float32)
     zeros = np.zeros(2, np.float32)
     shortlist = Shortlist(np.array([3, 1]), np.array([3, 1]), zeros, zeros)
     query = np.array([9, 1, 0, 2], np.float32)
-    products = (np.array([2, 1], np.float32), np.ones(2, np.float32))
-    found = rescore_vectors(query, shortlist, products, 4, None, "cosine", 1)
+    found = rescore_vectors(query, shortlist, vectors[[3, 1]], None, "cosine", 1)
     assert found.rows.tolist() == [3]
     assert found.scores == pytest.approx([2 / np.sqrt(86)])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nestvec.index.bounds import FACT_BYTES, Bound, block_ends, block_facts, bound
 from nestvec.index.reader import BoundRun, Reader
-from nestvec.index.scan import Shortlist, finish_cosines, product_scores, scan_vectors
+from nestvec.index.scan import Shortlist, finish_cosines, scan_vectors, vector_scores
 from nestvec.index.selection import best, ranked
 
 F32 = NDArray[np.float32]
@@ -182,8 +182,7 @@ def _may_be(
 def _scores(query: F32, rows: I64, reader: Reader, metric: str) -> F32:
     if not len(rows):
         return np.empty(0, np.float32)
-    products, lengths = reader.products(rows, query), reader.lengths(rows)
-    return product_scores(query, products, len(query), lengths, metric)
+    return vector_scores(query, reader.vectors(rows, len(query)), reader.lengths(rows), metric)
 
 
 def _rests(turned: F32) -> F32:

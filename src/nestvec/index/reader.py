@@ -25,7 +25,7 @@ from nestvec.index.bounds import (
 )
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
-from nestvec.index.kernels_vectors import products, stored_products, widened
+from nestvec.index.kernels_vectors import widened
 from nestvec.index.plan import Plan
 from nestvec.index.store import Fragment, RowStore
 
@@ -300,18 +300,6 @@ class Reader:
         for fragment, mine, local in self._by_fragment(rows):
             out[mine] = self._mapped(self._cache.column(fragment, "vector"), local, width)
         return out
-
-    def products(self, rows: I64, query: F32) -> tuple[F32, F32]:
-        """Products (m,) of some rows' first coordinates with a query (w,), and with themselves."""
-        dots, squares = np.empty((2, len(rows)), np.float32)
-        for fragment, mine, local in self._by_fragment(rows):
-            vectors = self._cache.column(fragment, "vector")
-            if self._adapter is None and vectors.dtype == np.float16:
-                found = stored_products(vectors, local, query)
-            else:
-                found = products(self._mapped(vectors, local, len(query)), query)
-            dots[mine], squares[mine] = found
-        return dots, squares
 
     def _mapped(self, vectors: NDArray[Any], rows: slice | I64, width: int) -> F32:
         """The first `width` coordinates of some rows, adapted where there is an adapter."""

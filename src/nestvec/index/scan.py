@@ -1,4 +1,4 @@
-"""The stages of a search in plain numpy, but for products: what kernels are held equal to.
+"""The stages of a search in plain numpy: what compiled kernels are held equal to.
 
 `scan` reads a cut of all rows and keeps the best; `rescore` reads further bytes of the survivors,
 adds to the raw sums in hand and divides once. `scan_vectors` and `rescore_vectors` do the same
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
-from nestvec.index.kernels_vectors import products
 from nestvec.index.reader import CodeRun, VectorRun
 from nestvec.index.selection import Selection, best, ranked
 
@@ -101,20 +100,13 @@ def scan_vectors(
 
 
 def rescore_vectors(
-    query: F32,
-    shortlist: Shortlist,
-    found: tuple[F32, F32],
-    width: int,
-    lengths: F32 | None,
-    metric: str,
-    keep: int,
+    query: F32, shortlist: Shortlist, vectors: F32, lengths: F32 | None, metric: str, keep: int
 ) -> Shortlist:
     """The best `keep` of one query's survivors by their vectors' first coordinates.
 
-    query: (d,). found: products (m,) of the survivors' prefixes with the query's, and with
-    themselves. lengths: |x| (m,), or None for cosine.
+    query: (d,). vectors: (m, width) float32. lengths: |x| (m,), or None for cosine.
     """
-    scores = product_scores(query, found, width, lengths, metric)
+    scores = vector_scores(query, vectors, lengths, metric)
     return narrowed(replace(shortlist, scores=scores), keep)
 
 
@@ -147,16 +139,9 @@ def vector_scores(query: F32, vectors: F32, lengths: F32 | None, metric: str) ->
     2 |x| |q| c). At the full width these are the plain measures. A prefix of zeros has c = 0.
     Each row is summed in the same order wherever it stands (a matrix product's is not).
     """
-    width = vectors.shape[1]
-    return product_scores(query, products(vectors, query[:width]), width, lengths, metric)
-
-
-def product_scores(
-    query: F32, found: tuple[F32, F32], width: int, lengths: F32 | None, metric: str
-) -> F32:
-    """vector_scores by products (m,) of prefixes with the query's, and with themselves."""
-    dots, squares = found
-    prefix = query[:width]
+    prefix = query[: vectors.shape[1]]
+    dots = np.einsum("nd,d->n", vectors, prefix)
+    squares = np.einsum("nd,nd->n", vectors, vectors)
     cosines = _ratio(dots, np.sqrt(squares) * np.sqrt(np.einsum("d,d->", prefix, prefix)))
     return finish_cosines(metric, cosines, query, lengths)
 
