@@ -57,7 +57,8 @@ def main() -> None:
     out = options.out / f"{'synthetic' if options.rows else 'acl'}-{rows}.json"
     results: dict[str, Any] = {
         "command": f"python benchmarks/search.py --rows {options.rows}"
-        + (" --data folder" if options.data else ""),
+        + (" --data folder" if options.data else "")
+        + ("" if options.engines == list(ENGINES) else f" --engines {_quoted(options.engines)}"),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "vectors": f"{rows:,} x {DIM}, " + ("synthetic" if options.rows else "acl_abstracts"),
         "queries": QUERIES,
@@ -82,6 +83,10 @@ def main() -> None:
     out.with_suffix(".svg").write_text(picture(results))
     out.with_suffix(".md").write_text(table(results, out.with_suffix(".svg").name))
     print(table(results, out.with_suffix(".svg").name))
+
+
+def _quoted(names: list[str]) -> str:
+    return " ".join(f'"{name}"' for name in names)
 
 
 def measured(engine: str, work: Path, threads: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ WIDTHS = (4, 8, 16, 32, 64, 128, 256, 384)
 HELD = 2_000
 DRAWS = 30
 MARGIN = 0.005
-POLICIES = {
+POLICIES: dict[str, dict[str, Any]] = {
     "greedy": {"policy": "greedy"},
     "greedy, calibrated": {"policy": "greedy", "calibrate": True},
     "full accuracy at least cost": {"policy": "accuracy"},
@@ -51,8 +51,8 @@ def main() -> None:
     read = {}
     for name in ("train", "test"):
         path = options.data / "banking77" / f"{name}.csv.gz"
-        texts, labels = read_examples(str(path), "labelled").columns.values()
-        read[name] = encoded("minilm", texts, name, options.work, "document"), np.asarray(labels)
+        texts, names = read_examples(str(path), "labelled").columns.values()
+        read[name] = encoded("minilm", texts, name, options.work, "document"), np.asarray(names)
     vectors, labels = read["train"]
     order = np.random.default_rng(options.seed).permutation(len(labels))
     held, fitted = order[:HELD], order[HELD:]

@@ -29,7 +29,7 @@ except ImportError:
     raise MissingExtra("a scikit-learn estimator", "train") from None
 
 F32 = NDArray[np.float32]
-_HEADS = {"separate": SeparateHeads, "tied": TiedHead}
+_HEADS: dict[str, type[SeparateHeads | TiedHead]] = {"separate": SeparateHeads, "tied": TiedHead}
 
 
 class VectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -89,7 +89,8 @@ class VectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # coordinates of about 1, from which heads of their usual start learn as fast as they can
         axes = principal_axes(vectors, self.random_state) * np.float32(dim**0.5)
         matrix = LinearMap(np.ascontiguousarray(axes[:, : widths[-1]])).to(self.device)
-        heads = _HEADS[self.head](nesting, len(classes)).to(self.device)
+        heads: SeparateHeads | TiedHead = _HEADS[self.head](nesting, len(classes))
+        heads.to(self.device)
         numbers = torch.from_numpy(np.searchsorted(classes, labels)).to(self.device)
         self.losses_ = self._train(matrix, heads, nesting, rows, numbers, progress or quiet())
         self.classes_, self.widths_, self.n_features_in_ = classes, nesting.widths, dim
@@ -117,8 +118,9 @@ class VectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         progress.start("train", steps * self.epochs)
         for _ in range(self.epochs):
             summed = 0.0
-            for picks in torch.randperm(n, generator=drawn).split(self.batch):
-                picks = picks.to(rows.device)
+            order = torch.randperm(n, generator=drawn)
+            for first in range(0, n, self.batch):
+                picks = order[first : first + self.batch].to(rows.device)
                 logits = heads(matrix(rows[picks]))
                 loss = nested_cross_entropy(
                     logits, numbers[picks], nesting, smoothing=self.smoothing
