@@ -50,7 +50,9 @@ def main() -> None:
         print(json.dumps(globals()[f"measure_{options.one}"](options)))
         return
     results: dict[str, Any] = {
-        "command": "python benchmarks/adapters.py" + (" --data DATA" if options.data else ""),
+        "command": "python benchmarks/adapters.py"
+        + (" --data DATA" if options.data else "")
+        + f" --rounds {options.rounds}",
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
     }
