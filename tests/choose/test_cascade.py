@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.choose.cascade import (
+from nestvec.choose.cascade import Cascade
+from nestvec.choose.thresholds import (
     GRID,
-    Cascade,
     best_thresholds,
     confidence,
     frontier,
     greedy,
     oracle,
+    outcome,
+    spent,
     stops_at,
     temperature_of,
+    widen,
 )
 from nestvec.errors import UserError
 
@@ -98,44 +101,114 @@ def test_greedy_thresholds_are_those_of_a_search_over_every_pair(seed):
         assert cascade.thresholds_[i] == best
 
 
+def loss(thresholds, sure, wrong, costs, weight, counted):
+    """Row by row: the cost of the widths that it reads, and of an error."""
+    total = 0.0
+    for row in range(sure.shape[1]):
+        paid = 0.0
+        for i in range(len(sure)):
+            limit = thresholds[i] if i < len(thresholds) else -1.0
+            if limit >= 1.0:
+                continue
+            paid = paid + costs[i] if counted == "sum" else costs[i]
+            if sure[i, row] > limit:
+                total += paid + weight * wrong[i, row]
+                break
+    return total / sure.shape[1]
+
+
+@pytest.mark.parametrize("counted", ["last", "sum"])
 @pytest.mark.parametrize("weight", [0.1, 1.0, 10.0, 100.0])
 @pytest.mark.parametrize("seed", range(8))
-def test_best_thresholds_are_those_of_a_search_over_all(seed, weight):
+def test_best_thresholds_are_those_of_a_search_over_all(seed, weight, counted):
     rng = np.random.default_rng(seed)
     X, y = drawn(seed, n=12, widths=(8, 16, 32))
     sure = np.stack([confidence(X[w]) for w in sorted(X)])
     wrong = np.stack([X[w].argmax(axis=1) != y for w in sorted(X)])
-    spent = np.cumsum(rng.uniform(0.5, 2.0, 3))
-    starts = list(frontier(sure, wrong, spent))[:2]
-    starts += [np.array(each) for each in itertools.product((0.3, 0.5, 0.7), repeat=2)]
-    found = best_thresholds(sure, wrong, spent, weight, starts)
-
-    def loss(thresholds):
-        at, n = stops_at(thresholds, sure), np.arange(12)
-        return (spent[at] + weight * wrong[at, n]).mean()
-
-    tried = itertools.product(*([0.0, *each] for each in sure[:2]))
-    assert loss(found) == pytest.approx(min(loss(np.array(each)) for each in tried))
+    costs = np.sort(rng.uniform(0.5, 4.0, 3))
+    starts = list(frontier(sure, wrong, costs, counted))[:2]
+    starts += [np.array(each) for each in itertools.product((0.3, 0.5, 0.7, 1.0), repeat=2)]
+    found = best_thresholds(sure, wrong, costs, weight, starts, counted)
+    tried = itertools.product(*([0.0, *each, 1.0] for each in sure[:2]))
+    best = min(loss(each, sure, wrong, costs, weight, counted) for each in tried)
+    assert loss(found, sure, wrong, costs, weight, counted) == pytest.approx(best)
+    share, cost = outcome(found, sure, wrong, costs, counted)
+    assert cost + weight * share == pytest.approx(best)
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32 - 1))
-def test_no_single_threshold_betters_the_best(seed):
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["last", "sum"]))
+def test_no_single_threshold_betters_the_best(seed, counted):
     X, y = drawn(seed, n=25)
     sure = np.stack([confidence(X[w]) for w in sorted(X)])
     wrong = np.stack([X[w].argmax(axis=1) != y for w in sorted(X)])
-    spent, weight = np.array([1.0, 2.0, 4.0, 8.0]), float(10 ** (seed % 5 - 1))
-    found = best_thresholds(sure, wrong, spent, weight, [np.zeros(3), np.ones(3)])
-
-    def loss(thresholds):
-        at = stops_at(thresholds, sure)
-        return (spent[at] + weight * wrong[at, np.arange(25)]).mean()
-
+    costs, weight = np.array([1.0, 2.0, 4.0, 8.0]), float(10 ** (seed % 5 - 1))
+    found = best_thresholds(sure, wrong, costs, weight, [np.zeros(3), np.ones(3)], counted)
+    least = loss(found, sure, wrong, costs, weight, counted)
     for i in range(3):
         for threshold in (0.0, *sure[i], 1.0):
             other = found.copy()
             other[i] = threshold
-            assert loss(found) <= loss(other) + 1e-9
+            assert least <= loss(other, sure, wrong, costs, weight, counted) + 1e-9
+
+
+def test_what_is_not_read_is_not_paid_for():
+    costs = np.array([1.0, 2.0, 4.0, 8.0])
+    assert spent(np.array([0.5, 0.5, 0.5]), costs, "sum").tolist() == [1, 3, 7, 15]
+    assert spent(np.array([1.0, 0.5, 1.0]), costs, "sum").tolist() == [0, 2, 2, 10]
+    assert spent(np.array([1.0, 0.5, 1.0]), costs, "last").tolist() == [1, 2, 4, 8]
+    X, y = drawn(1)
+    cascade = Cascade(counted="sum").fit(X, y)
+    cascade.thresholds_ = np.array([1.0, 0.6, 1.0])
+    assert cascade.visited_ == (16, 64)
+    asked = []
+    stopped = cascade.run(lambda w, rows: asked.append(w) or X[w][rows], np.arange(60))
+    assert asked == [16, 64]
+    # widths that are not read need not be there
+    again = cascade.run({16: X[16], 64: X[64]})
+    assert again.labels.tolist() == stopped.labels.tolist()
+    assert set(cascade.cost(stopped)) == {16, 80}
+    assert set(cascade.cost(stopped, "last")) == {16, 64}
+    cascade.thresholds_ = np.array([0.5, 0.0, 0.5])
+    assert cascade.visited_ == (8, 16)
+    assert set(cascade.run(X).widths) == {8, 16}
+
+
+def test_a_sum_leaves_out_widths_that_do_not_pay():
+    X, y = drawn(2, n=400)
+    X[9] = np.zeros_like(X[8])  # never sure
+    cascade = Cascade("accuracy", counted="sum").fit(X, y)
+    assert 9 not in cascade.visited_
+    every = Cascade("accuracy").fit(X, y)
+    assert cascade.cost(cascade.run(X)).mean() <= every.cost(every.run(X), "sum").mean()
+
+
+@pytest.mark.parametrize("counted", ["last", "sum"])
+def test_what_the_widest_has_right_is_kept(counted):
+    X, y = drawn(6, n=400)
+    right = X[64].argmax(axis=1) == y
+    costs = []
+    for share in (1.0, 0.98, 0.9):
+        cascade = Cascade("keep", target=share, counted=counted).fit(X, y)
+        stopped = cascade.run(X)
+        assert (stopped.labels == y)[right].mean() >= share
+        costs.append(cascade.cost(stopped).mean())
+    assert costs[0] < 64 if counted == "last" else costs[0] <= 64
+    assert costs == sorted(costs, reverse=True)
+    default = Cascade("keep", counted=counted).fit(X, y)
+    assert (default.run(X).labels == y)[right].all()
+
+
+def test_widening_with_arrays_alone():
+    X, y = drawn(7)
+    cascade = Cascade(calibrate=True).fit(X, y)
+    columns, widths, sure = widen(
+        lambda w, rows: X[w][rows], 60, cascade.widths_, cascade.thresholds_, cascade.temperatures_
+    )
+    stopped = cascade.run(X)
+    assert columns.tolist() == stopped.labels.tolist()
+    assert widths.tolist() == stopped.widths.tolist()
+    assert sure.tolist() == stopped.confidence.tolist()
 
 
 def test_targets_are_met_on_what_they_were_fitted_on():
@@ -209,6 +282,7 @@ def test_labels_are_those_of_classes():
         (lambda X, y: Cascade().fit(X, y + 1), "among the 5 classes; got 5"),
         (lambda X, y: Cascade().fit(X, y, classes=[1, 2]), "one a column"),
         (lambda X, y: Cascade("accuracy", target=1.5).fit(X, y), "held-out rows reach"),
+        (lambda X, y: Cascade("keep", target=1.5).fit(X, y), "share to keep is above 0"),
         (lambda X, y: Cascade("cost", target=7).fit(X, y), "at least the narrowest"),
         (lambda X, y: Cascade("cost").fit(X, y), "at least the narrowest"),
         (lambda X, y: Cascade().fit(X, y).run({8: X[8]}), "16, 32, 64 is not there"),

@@ -13,6 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.choose.thresholds import (
+    COUNTED,
+    F64,
+    I64,
+    POLICIES,
+    confidence,
+    frontier,
+    greedy,
+    outcome,
+    spent,
+    temperature_of,
+    widen,
+)
+from nestvec.choose.thresholds import oracle as oracle
 from nestvec.errors import MissingExtra, UserError
 
 try:
@@ -21,17 +35,8 @@ try:
 except ImportError:
     raise MissingExtra("a scikit-learn estimator", "train") from None
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 Logits = Mapping[int, NDArray[Any]] | Callable[[int, I64], NDArray[Any]]
 """{width: (n, classes)}, or what gives them (m, classes) for a width and the rows (m,) asked."""
-
-GRID = np.linspace(0.1, 1.0, 100)
-"""Thresholds tried, as the code of MRL (arXiv:2205.13147, app. D.1) has them."""
-POLICIES = ("greedy", "accuracy", "cost")
-_TEMPERATURES = np.geomspace(0.05, 20.0, 121)
-_WEIGHTS = np.geomspace(1e-5, 1e3, 65)
-_SWEEPS = 20
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,22 @@ class Stopped:
 class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Stops at the first width whose confidence, the largest softmax, is above its threshold.
 
-    policy: how thresholds are fitted. "greedy": for every width and the next the smallest of GRID
+    policy: how thresholds are fitted. "greedy": for every width and the next the smallest of a grid
     with which the two are most often right, pair by pair (MRL, arXiv:2205.13147, app. D.1).
     "accuracy": the least expected cost whose held-out accuracy is at least `target`, by default the
-    widest one's. "cost": the most accuracy at an expected cost of `target` at most. costs: of
-    reading each width, narrowest first, by default the widths. counted: what a row costs, "last",
-    the last width's as in the paper, or "sum", of all that it read. calibrate: divide logits by a
-    temperature a width, that of the least held-out log loss (Guo et al. 2017, arXiv:1706.04599).
+    widest one's. "keep": the least expected cost at which a share `target`, by default 1, of the
+    rows that the widest labels right keep that label. "cost": the most accuracy at an expected cost
+    of `target` at most. costs: of reading each width, narrowest first, by default the widths.
+    counted: what a row costs, "last", the last width's as in the paper, or "sum", of all that it
+    read; then widths that do not pay are not read at all. calibrate: divide logits by a temperature
+    a width, that of the least held-out log loss (Guo et al. 2017, arXiv:1706.04599).
 
-    classes_: labels in the order of the logits' columns. widths_; costs_, thresholds_ (w - 1,),
-    temperatures_ (w,).
+    "accuracy" sets rows that only a narrow width happens to label right against rows that only the
+    widest does, and so takes luck of the held-out rows for skill: on new rows it loses some. "keep"
+    counts the losses alone.
+
+    classes_: labels in the order of the logits' columns. widths_; costs_, thresholds_ (w - 1,), 1
+    where a width is not read; temperatures_ (w,).
     """
 
     def __init__(
@@ -83,7 +94,7 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UserError(
                 f"a cascade's policy is one of {', '.join(POLICIES)}; got {self.policy!r}."
             )
-        if self.counted not in ("last", "sum"):
+        if self.counted not in COUNTED:
             raise UserError(f"a cost counts the last width or the sum; got {self.counted!r}.")
         self.widths_ = tuple(sorted(X))
         logits = _checked(X, self.widths_)
@@ -109,30 +120,52 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fitted(self, sure: F64, wrong: NDArray[np.bool_]) -> F64:
         """Thresholds of the policies with a target."""
-        spent = self.spent_
+        if self.policy == "keep":
+            return self._keeping(sure, wrong & ~wrong[-1], int((~wrong[-1]).sum()))
         found = [
-            (each, *_outcome(each, sure, wrong, spent)) for each in frontier(sure, wrong, spent)
+            (each, *outcome(each, sure, wrong, self.costs_, self.counted))
+            for each in frontier(sure, wrong, self.costs_, self.counted)
         ]
         if self.policy == "accuracy":
             target = 1.0 - wrong[-1].mean() if self.target is None else self.target
-            met = [each for each in found if each[1] >= target - 1e-12]
+            met = [each for each in found if 1.0 - each[1] >= target - 1e-12]
             if not met:
                 raise UserError(
                     f"a target accuracy is one that held-out rows reach; got {target:g}, and they "
-                    f"reach {max(each[1] for each in found):.4f}. Lower it."
+                    f"reach {1.0 - min(each[1] for each in found):.4f}. Lower it."
                 )
-            return min(met, key=lambda each: (each[2], -each[1]))[0]
-        if self.target is None or self.target < spent[0]:
+            return min(met, key=lambda each: (each[2], each[1]))[0]
+        if self.target is None or self.target < self.costs_[0]:
             raise UserError(
-                f"a target cost is at least the narrowest width's, {spent[0]:g}; got {self.target}."
+                f"a target cost is at least the narrowest width's, {self.costs_[0]:g}; got "
+                f"{self.target}."
             )
         met = [each for each in found if each[2] <= self.target + 1e-12]
-        return max(met, key=lambda each: (each[1], -each[2]))[0]
+        return min(met, key=lambda each: (each[1], each[2]))[0]
+
+    def _keeping(self, sure: F64, lost: NDArray[np.bool_], right: int) -> F64:
+        """The cheapest thresholds by which few enough of the widest's right labels are lost."""
+        share = 1.0 if self.target is None else self.target
+        if not 0.0 < share <= 1.0:
+            raise UserError(
+                f"a share to keep is above 0 and at most 1; got {share:g}. Try 1 or .998."
+            )
+        allowed = (1.0 - share) * right / lost.shape[1] + 1e-12
+        found = [
+            (each, *outcome(each, sure, lost, self.costs_, self.counted))
+            for each in frontier(sure, lost, self.costs_, self.counted)
+        ]
+        met = [each for each in found if each[1] <= allowed]
+        return min(met, key=lambda each: (each[2], each[1]))[0]
 
     @property
-    def spent_(self) -> F64:
-        """What a row has cost when it stops at each width (w,)."""
-        return np.cumsum(self.costs_) if self.counted == "sum" else self.costs_
+    def visited_(self) -> tuple[int, ...]:
+        """The widths that are read where rows are unsure enough, rising."""
+        limits = (*self.thresholds_, -np.inf)
+        read = [(w, t) for w, t in zip(self.widths_, limits, strict=True) if t < 1.0]
+        # confidence is above 0, so all stop where the threshold is not
+        ends = next(i for i, (_, limit) in enumerate(read) if limit <= 0.0)
+        return tuple(width for width, _ in read[: ends + 1])
 
     def run(self, X: Logits, rows: I64 | None = None) -> Stopped:
         """Widen row by row until sure.
@@ -142,146 +175,29 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises UserError for widths that X has not.
         """
         check_is_fitted(self, "thresholds_")
-        read = _reader(X, self.widths_)
+        read = _reader(X, self.visited_)
         if rows is None:
             if callable(X):
                 raise UserError("a function of logits needs rows to label; got none. Give rows.")
             rows = np.arange(len(next(iter(X.values()))))
-        n = len(rows)
-        labels, widths = np.empty(n, np.int64), np.empty(n, np.int64)
-        surest = np.empty(n)
-        left = np.arange(n)
-        limits = (*self.thresholds_, -np.inf)
-        for width, limit, heat in zip(self.widths_, limits, self.temperatures_, strict=True):
-            if not len(left):
-                break
-            logits = np.asarray(read(width, rows[left]), np.float64)
-            sure = confidence(logits, heat)
-            stops = sure > limit
-            done = left[stops]
-            labels[done] = logits[stops].argmax(axis=1)
-            widths[done], surest[done] = width, sure[stops]
-            left = left[~stops]
-        return Stopped(self.classes_[labels], widths, surest)
+        asked = np.asarray(rows)
+        columns, widths, sure = widen(
+            lambda width, left: read(width, asked[left]),
+            len(asked),
+            self.widths_,
+            self.thresholds_,
+            self.temperatures_,
+        )
+        return Stopped(self.classes_[columns], widths, sure)
 
     def predict(self, X: Logits, rows: I64 | None = None) -> NDArray[Any]:
         """Labels (n,) of rows; see run."""
         return self.run(X, rows).labels
 
-    def cost(self, stopped: Stopped) -> F64:
-        """What each row (n,) cost, as `counted` says."""
-        return self.spent_[np.searchsorted(self.widths_, stopped.widths)]
-
-
-def confidence(logits: NDArray[Any], temperature: float = 1.0) -> F64:
-    """The largest softmax of each row (n, classes)."""
-    z = np.asarray(logits, np.float64) / temperature
-    z = z - z.max(axis=1, keepdims=True)
-    found: F64 = 1.0 / np.exp(z).sum(axis=1)
-    return found
-
-
-def temperature_of(logits: NDArray[Any], right: I64) -> float:
-    """The temperature, of 121 from .05 to 20, with the least mean log loss."""
-    z = np.asarray(logits, np.float64)
-    z = z - z.max(axis=1, keepdims=True)
-    own = z[np.arange(len(z)), right]
-    losses = [
-        float((np.log(np.exp(z / each).sum(axis=1)) - own / each).mean()) for each in _TEMPERATURES
-    ]
-    return float(_TEMPERATURES[int(np.argmin(losses))])
-
-
-def stops_at(thresholds: NDArray[Any], sure: F64) -> I64:
-    """Which step (n,) rows stop at; sure: (w, n), thresholds: (w - 1,)."""
-    above = np.concatenate([sure[:-1] > np.asarray(thresholds)[:, None], np.ones_like(sure[-1:])])
-    found: I64 = above.argmax(axis=0)
-    return found
-
-
-def greedy(sure: F64, wrong: NDArray[np.bool_]) -> F64:
-    """MRL's thresholds (w - 1,): of each step and the next, the smallest that errs least."""
-    found = []
-    for i in range(len(sure) - 1):
-        errors = [np.where(sure[i] > t, wrong[i], wrong[i + 1]).sum() for t in GRID]
-        found.append(GRID[int(np.argmin(errors))])
-    return np.array(found)
-
-
-def oracle(wrong: NDArray[np.bool_]) -> I64:
-    """The first step (n,) that is right, the first of all where none is: no cascade does better."""
-    found: I64 = (~wrong).argmax(axis=0)
-    return found
-
-
-def frontier(sure: F64, wrong: NDArray[np.bool_], spent: F64) -> list[F64]:
-    """Thresholds that are best at some price of an error, cheapest cascade first.
-
-    With them only the narrowest step, and only the widest.
-    """
-    w = len(sure)
-    found = [np.zeros(w - 1), np.ones(w - 1)]
-    before = found[0]
-    for weight in _WEIGHTS * spent[-1]:
-        before = best_thresholds(sure, wrong, spent, weight, [before, *found[:2]])
-        found.append(before)
-    return found
-
-
-def best_thresholds(
-    sure: F64, wrong: NDArray[np.bool_], spent: F64, weight: float, starts: Sequence[F64]
-) -> F64:
-    """Thresholds (w - 1,) of the least mean cost plus weight times the share of errors.
-
-    From each start one threshold after another, the last first, is set to the best there is while
-    the others stay, until none moves; the best end is kept, which no single threshold betters.
-    """
-    losses = spent[:, None] + weight * wrong
-    n = np.arange(losses.shape[1])
-    ends = []
-    for start in starts:
-        thresholds = start.copy()
-        for _ in range(_SWEEPS):
-            moved = False
-            for i in reversed(range(len(thresholds))):
-                other = _best_one(i, thresholds, sure, losses)
-                moved |= other != thresholds[i]
-                thresholds[i] = other
-            if not moved:
-                break
-        ends.append((losses[stops_at(thresholds, sure), n].mean(), thresholds))
-    return min(ends, key=lambda each: each[0])[1]
-
-
-def _best_one(i: int, thresholds: F64, sure: F64, losses: F64) -> float:
-    """The best threshold of step i while the others stay; what it is where it is as good."""
-    reached = (sure[:i] <= thresholds[:i, None]).all(axis=0)
-    if not reached.any():
-        return float(thresholds[i])
-    own, kept = sure[i, reached], losses[i, reached]
-    later = i + 1 + stops_at(thresholds[i + 1 :], sure[i + 1 :, reached])
-    going = losses[:, reached][later, np.arange(len(own))]
-    order = np.argsort(-own, kind="stable")
-    own, change = own[order], (kept - going)[order]
-    # rows that are as sure as each other stop together
-    last = np.append(np.flatnonzero(own[1:] < own[:-1]), len(own) - 1)
-    totals = np.concatenate([[0.0], np.cumsum(change)[last]])
-    best = int(np.argmin(totals))
-    now = np.where(own > thresholds[i], change, 0.0).sum()
-    if now <= totals[best] + 1e-12 * np.abs(totals).max():
-        return float(thresholds[i])
-    if best == 0:
-        return 1.0
-    below = own[last[best - 1] + 1] if best < len(totals) - 1 else 0.0
-    return float((own[last[best - 1]] + below) / 2)
-
-
-def _outcome(
-    thresholds: F64, sure: F64, wrong: NDArray[np.bool_], spent: F64
-) -> tuple[float, float]:
-    """Accuracy and expected cost."""
-    at = stops_at(thresholds, sure)
-    return 1.0 - float(wrong[at, np.arange(len(at))].mean()), float(spent[at].mean())
+    def cost(self, stopped: Stopped, counted: str | None = None) -> F64:
+        """What each row (n,) cost, the last width's or the sum of those read, as `counted` says."""
+        by_step = spent(self.thresholds_, self.costs_, counted or self.counted)
+        return by_step[np.searchsorted(self.widths_, stopped.widths)]
 
 
 def _checked(X: Mapping[int, NDArray[Any]], widths: tuple[int, ...]) -> list[NDArray[Any]]:
