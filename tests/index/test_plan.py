@@ -142,6 +142,6 @@ def test_bytes_read_by_hand() -> None:
     assert dot == (1000 * 13, 1000 * (23 + 1 + 4), 200 * 1540)
     widths = Plan.parse("64d:5,raw:1")
     assert widths.bytes_read(rows=9, dim=384, metric="l2", cuts=(), vector_itemsize=2) == (
-        9 * 132,
+        9 * 260,
         5 * 772,
     )

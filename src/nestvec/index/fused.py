@@ -1,4 +1,4 @@
-"""Compiled scans that keep the best as they go: of codebook levels, and of sign planes."""
+"""Compiled scans that keep the best as they go: of codebooks, of signs, of vectors' prefixes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.directions import directions
 from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared, reciprocals
-from nestvec.index import kernels, kernels_signs, kernels_tables
+from nestvec.index import kernels, kernels_prefixes, kernels_signs, kernels_tables
 from nestvec.index.bit_slices import GROUP_ROWS, Additions
 from nestvec.index.kernels_look_ups import ENTRIES
-from nestvec.index.reader import PlaneRun, SignRun
+from nestvec.index.reader import PlaneRun, PrefixRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.selection import best, ranked
 
@@ -26,9 +27,10 @@ U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
 # Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take some 4 ms
-# alone, so many bytes of signs one or two.
+# alone, so many bytes of signs or coordinates of prefixes one or two.
 _FEW_LOOK_UPS = 4_000_000
 _FEW_SIGN_BYTES = 32_000_000
+_FEW_COORDINATES = 8_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
 _MOST_SUM = (1 << 15) - 1
@@ -269,6 +271,48 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
         held = _held(fragments, ask, len(some), count, keep, lanes, scans, every)
         found += [replace(each, sums=np.zeros_like(each.sums)) for each in _shortlists(held)]
     return found
+
+
+def scan_prefixes(
+    runs: Iterable[PrefixRun], queries: F32, width: int, metric: str, count: int, keep: int
+) -> list[Shortlist]:
+    """For each query (q, d) about the best `keep` of all `count` rows by their first coordinates.
+
+    Scores differ from scan.vector_scores by what float32 loses, and so may the choice among rows
+    as near as that. Sums in hand are 0.
+    """
+    fragments = [_prefix_rows(run) for run in runs]
+    keep = min(keep, count)
+    prefixes = directions(np.ascontiguousarray(queries[:, :width]))
+    lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries))
+    lanes = 1 if count * prefixes.size < _FEW_COORDINATES else thread_count()
+    together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
+    scans = kernels_prefixes.scan_prefix_lane, kernels_prefixes.scan_prefix_rows
+    found: list[Shortlist] = []
+    for first in range(0, len(prefixes), together):
+        part = slice(first, first + together)
+        ask = partial(_asked_prefixes, prefixes[part], lengths[part], _METRICS[metric])
+        n_queries = len(prefixes[part])
+        found += _shortlists(_held(fragments, ask, n_queries, count, keep, lanes, scans, _EVERY))
+    return found
+
+
+def _prefix_rows(run: PrefixRun) -> kernels_prefixes.PrefixRows:
+    return kernels_prefixes.PrefixRows(
+        _frozen(run.planes),
+        run.count,
+        run.start,
+        _frozen(_NOTHING if run.lengths is None else run.lengths),
+        _frozen(run.seqs),
+        _frozen(_ALL if run.alive is None else run.alive),
+    )
+
+
+def _asked_prefixes(
+    prefixes: F32, lengths: F32, metric: int, some: slice | I64
+) -> kernels_prefixes.PrefixAsked:
+    own = np.ascontiguousarray(prefixes[some])
+    return kernels_prefixes.PrefixAsked(_frozen(own), _frozen(lengths[some]), metric)
 
 
 def _shortlists(held: kernels.Held) -> list[Shortlist]:

@@ -230,13 +230,17 @@ class Plan:
         the stage before; under dot and l2 every stage reads the length (float32) too.
         vector_read: coordinates that any stage of vectors reads, None for those it ranks by.
         sign_bytes: of the signs that the code begins with; a sign stage reads nothing else.
-        An exact stage reads less than is told here: all vectors.
+        A first stage of prefixes that are kept apart reads float32. An exact stage reads less than
+        is told here: all vectors.
         """
         length = 0 if metric == "cosine" else 4
         counts = []
         done = 0
+        apart = self.probe is None and self.graph is None and keeps_prefix(self.stages[0], dim)
         for stage, scanned in zip(self.stages, self.rows_read(rows), strict=True):
-            if stage.kind == "sign":
+            if apart and stage is self.stages[0]:
+                per_row = 4 * stage.amount + length
+            elif stage.kind == "sign":
                 per_row = sign_bytes
             elif stage.kind == "bytes":
                 per_row = stage.amount - done + (1 if stage.amount in cuts else 4) + length
@@ -247,6 +251,14 @@ class Plan:
                 per_row = (vector_read or dim) * vector_itemsize + length
             counts.append(per_row * scanned)
         return tuple(counts)
+
+
+def keeps_prefix(stage: Stage, dim: int) -> bool:
+    """Whether a scan of all rows by this stage reads prefixes that are kept once more for it.
+
+    They take at most half of what vectors (n, dim) in float32 do.
+    """
+    return stage.kind == "dims" and 2 * stage.amount <= dim
 
 
 def _check_nearest(plan: Plan) -> None:

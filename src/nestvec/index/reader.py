@@ -37,6 +37,8 @@ U64 = NDArray[np.uint64]
 _BOUND_ROWS = 1 << 13
 # Survivors are read from row-major arrays of about one cache line.
 _SEGMENT_BYTES = 64
+# Fewer rows than one in so many are read one by one, more as a run of all.
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,23 @@ class SignRun:
     start: int
     bits: int
     slices: U64
+    seqs: I64
+    alive: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class PrefixRun:
+    """The first coordinates of a fragment's vectors as compiled scans want them.
+
+    start: position of the first row; count: how many. planes: (blocks, w, 1024) float32, prefixes
+    of length 1. lengths: (count,) float32 of whole vectors, or None for cosine. seqs: (count,)
+    int64. alive: (count,), which of them may be found, or None for all.
+    """
+
+    start: int
+    count: int
+    planes: F32
+    lengths: F32 | None
     seqs: I64
     alive: NDArray[np.bool_] | None = None
 
@@ -232,6 +251,18 @@ class Reader:
                     seqs[low:high][some],
                 )
 
+    def prefix_runs(self, width: int) -> Iterator[PrefixRun]:
+        """The first `width` coordinates of all rows' vectors, fragment by fragment."""
+        for fragment in self._store.fragments:
+            yield PrefixRun(
+                fragment.start,
+                fragment.rows,
+                self._prefixes(fragment, width),
+                self._lengths(fragment),
+                self._cache.column(fragment, "seq"),
+                self.alive(fragment),
+            )
+
     def bound_runs(self) -> Iterator[BoundRun]:
         """The bounds of all rows' stored vectors, fragment by fragment."""
         dim = self._codec.dim
@@ -277,7 +308,7 @@ class Reader:
                 first, last = segment[0][0], segment[-1][1]
                 low, high = max(start, first), min(stop, last)
                 if low < high:
-                    array = self._cache.rows(fragment, segment)
+                    array = self._cache.scattered(self._cache.rows(fragment, segment))
                     out[mine, low:high] = array[local, low - first : high - first]
         return out
 
@@ -298,7 +329,10 @@ class Reader:
         """The first `width` coordinates of some rows' stored vectors: (m, width) float32."""
         out = np.empty((len(rows), width), np.float32)
         for fragment, mine, local in self._by_fragment(rows):
-            out[mine] = self._mapped(self._cache.column(fragment, "vector"), local, width)
+            vectors = self._cache.column(fragment, "vector")
+            if len(local) * _FEW < fragment.rows:
+                vectors = self._cache.scattered(vectors)
+            out[mine] = self._mapped(vectors, local, width)
         return out
 
     def _mapped(self, vectors: NDArray[Any], rows: slice | I64, width: int) -> F32:
@@ -383,6 +417,19 @@ class Reader:
             some = slice(low, min(low + _BOUND_ROWS, fragment.rows))
             rows = directions(self._mapped(vectors, some, len(axes)))
             yield np.concatenate(coded_blocks(rows, axes)[which], axis=1)
+
+    def _prefixes(self, fragment: Fragment, width: int) -> F32:
+        vectors = self._cache.column(fragment, "vector")
+
+        def blocks() -> Iterator[F32]:
+            for low in range(0, fragment.rows, BLOCK_ROWS):
+                some = slice(low, min(low + BLOCK_ROWS, fragment.rows))
+                block = np.zeros((1, width, BLOCK_ROWS), np.float32)
+                block[0, :, : some.stop - low] = directions(self._mapped(vectors, some, width)).T
+                yield block
+
+        shape = (-(-fragment.rows // BLOCK_ROWS), width, BLOCK_ROWS)
+        return self._cache.derived(fragment, f"prefix-{width}", shape, np.float32, blocks)
 
     def _lengths(self, fragment: Fragment) -> F32 | None:
         if self._codec.metric == "cosine":

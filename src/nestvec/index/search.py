@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
-from nestvec.index import fused
+from nestvec.index import fused, prefixes
 from nestvec.index.exact import exact_search
 from nestvec.index.graph import Graph
 from nestvec.index.lists import Lists
-from nestvec.index.plan import Plan, Stage
+from nestvec.index.plan import Plan, Stage, keeps_prefix
 from nestvec.index.reader import Reader
 from nestvec.index.scan import (
     Shortlist,
@@ -165,6 +165,8 @@ def _first_stage(
         signs = reader.sign_runs(codec.sign_bytes)
         return fused.scan_signs(signs, asked, reader.count, stage.keep)
     width = stage.amount or codec.dim
+    if keeps_prefix(stage, codec.dim):
+        return prefixes.scan_prefixes(queries, reader, width, codec.metric, stage.keep)
     run_rows = max(1, min(_RUN_COORDINATES // width, _RUN_SCORES // len(queries)))
     return scan_vectors(
         queries, reader.vector_runs(width, run_rows), width, codec.metric, stage.keep
