@@ -51,13 +51,14 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "scipy": (),
     "sklearn": (
         "choose/cascade.py",
+        "choose/router.py",
         "learn/adapters/estimator.py",
         "learn/classifier.py",
         "learn/vector_classifier.py",
         "measure/probes.py",
     ),
     "pandas": (),
-    "PIL": ("data/images.py",),
+    "PIL": ("data/corruptions.py", "data/images.py"),
 }
 
 
