@@ -81,8 +81,9 @@ def lines(
     x_name: str,
     y_name: str,
     log_x: bool = True,
+    ticks: Sequence[float] | None = None,
 ) -> str:
-    """Lines with their intervals as bars; the legend stands to the right."""
+    """Lines with their intervals as bars; the legend stands to the right. ticks: of x."""
     xs = sorted({x for line in series.values() for x in line})
     ends = [end for line in series.values() for point in line.values() for end in point[1:]]
     least, most = min(ends), max(ends)
@@ -102,18 +103,21 @@ def lines(
         _open(left + wide + 200, top + tall + 60),
         f'<text class="t" x="10" y="24">{escape(title)}</text>',
     ]
+    digits = 2 if most - least > 0.2 else 3
     for i in range(6):
         y = least + (most - least) * i / 5
         at = place_y(y)
         found.append(
             f'<line class="g" x1="{left}" x2="{left + wide}" y1="{at:.1f}" y2="{at:.1f}"/>'
         )
-        found.append(f'<text class="s" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{y:.2f}')
+        found.append(
+            f'<text class="s" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{y:.{digits}f}'
+        )
         found.append("</text>")
     found += [
         f'<text class="s" x="{place_x(x):.1f}" y="{top + tall + 18}" text-anchor="middle">'
         f"{x:g}</text>"
-        for x in xs
+        for x in (xs if ticks is None else ticks)
     ]
     found.append(f'<text class="s" x="{left}" y="{top + tall + 40}">{escape(x_name)}</text>')
     found.append(f'<text class="s" x="{left}" y="{top - 6}">{escape(y_name)}</text>')
