@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # before any test imports a model: these are read once, at import
@@ -12,3 +15,58 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 settings.register_profile("nestvec", deadline=None, derandomize=True, database=None)
 settings.load_profile("nestvec")
+
+
+@pytest.fixture(scope="session")
+def image_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small random models of images of 16 pixels: resnet, vit, dinov2, clip."""
+    folder = tmp_path_factory.mktemp("image_models")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries, as they are imported and as they save
+        save_image_models(folder)
+    return folder
+
+
+def save_image_models(folder: Path) -> None:
+    """Write them; those of one tower are 16 wide, clip is 12 wide and spells its words."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    layers = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    patches = {"image_size": 16, "patch_size": 8}
+    towers = {
+        "resnet": transformers.ResNetModel(
+            transformers.ResNetConfig(
+                embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
+            )
+        ),
+        "vit": transformers.ViTModel(
+            transformers.ViTConfig(**layers, **patches, intermediate_size=32)
+        ),
+        "dinov2": transformers.Dinov2Model(
+            transformers.Dinov2Config(**layers, **patches, mlp_ratio=2)
+        ),
+    }
+    for name, tower in towers.items():
+        tower.save_pretrained(folder / name)
+        processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
+        processor.save_pretrained(folder / name)
+    letters = [*"abcdefghijklmnopqrstuvwxyz", *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz")]
+    words = {word: i for i, word in enumerate(["<|startoftext|>", "<|endoftext|>", *letters])}
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = transformers.CLIPConfig(
+        text_config={
+            **layers, **ends, "vocab_size": len(words), "intermediate_size": 32,
+            "max_position_embeddings": 32,
+        },
+        vision_config={**layers, **patches, "intermediate_size": 32},
+        projection_dim=12,
+    )  # fmt: skip
+    transformers.CLIPModel(config).save_pretrained(folder / "clip")
+    transformers.CLIPProcessor(
+        image_processor=transformers.CLIPImageProcessorPil(
+            size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+        ),
+        tokenizer=transformers.CLIPTokenizer(vocab=words, merges=[], model_max_length=32),
+    ).save_pretrained(folder / "clip")

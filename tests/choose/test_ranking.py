@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from nestvec.choose import axes, ranking
 from nestvec.choose.baselines import FloatAxes, FullVectors
-from nestvec.measure.metrics import Relevance, ranks_of_relevant
+from nestvec.measure.metrics import ABSENT, Relevance, ranks_of_relevant
 from nestvec.progress import quiet
 
 
@@ -72,6 +72,30 @@ def test_every_size_is_ranked_and_far_ranks_may_stay_low():
     for i, width in enumerate([1, 2, 3, 4, 6, 8, 12, 16]):
         expected = ranks_of_relevant(queries[:, :width] @ x[:, :width].T, relevance)
         np.testing.assert_array_equal(exact[i], expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(2, 40), rows=st.integers(1, 9), k=st.integers(1, 12), seed=st.integers(0, 99))
+def test_lists_give_the_ranks_within_them(n, rows, k, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-2, 3, (n, 3)).astype(np.float32)
+    queries = rng.integers(-2, 3, (4, 3)).astype(np.float32)
+    relevance = Relevance.from_gains(
+        [dict.fromkeys(rng.choice(n, n // 2 + 1, replace=False).tolist(), 1.0) for _ in range(4)]
+    )
+    own = np.array([-1, n - 1, 0, -1])
+    encoded = FullVectors().fit(x, "dot", 0, quiet()).encode(x, quiet())
+    most, scores = ranking._MOST_ROWS, ranking._SCORES
+    try:
+        ranking._MOST_ROWS, ranking._SCORES = rows, 3 * rows
+        found = ranking.rank_in_lists(encoded, 1, queries, relevance, n, own, k, quiet())[0]
+    finally:
+        ranking._MOST_ROWS, ranking._SCORES = most, scores
+    exact = _ranks(x, queries, relevance, own)[0]
+    left = own[relevance.query_of] != relevance.rows
+    expected = np.where((exact <= k) & left, exact, ABSENT)
+    np.testing.assert_array_equal(found[left], expected[left])
+    assert (found[~left] == ABSENT).all()
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])

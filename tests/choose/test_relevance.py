@@ -8,6 +8,7 @@ from nestvec.choose.relevance import (
     agreement,
     exact_neighbours,
     fitting_rows,
+    from_classes,
     from_qrels,
     from_titles,
     mark_seen,
@@ -143,3 +144,33 @@ def test_equal_samples_have_one_name():
 
     assert name(1, 2, 30) == name(1, 2, 30)
     assert len({name(1, 2, 30), name(1, 2), name(1, 2, 31), name()}) == 4
+
+
+def test_classes_find_their_own_and_not_themselves():
+    labels = np.array([2, 0, 2, 1, 0, 2, -1, -1, 0, 0])
+    ids = [f"r{i}" for i in range(10)]
+    task = from_classes(_vectors(10), labels, ids, "P@1", at_most=9)
+    assert task.kind == "same class"
+    assert task.measure == "P@1"
+    assert len(task.vectors) == 2  # a fifth
+    for i, row in enumerate(task.own_rows):
+        assert labels[row] in (0, 2)  # the class 1 has no other row, -1 is none
+        start, stop = task.relevance.indptr[i : i + 2]
+        others = [j for j in range(10) if labels[j] == labels[row] and j != row]
+        assert task.relevance.rows[start:stop].tolist() == others
+        np.testing.assert_array_equal(task.vectors[i], _vectors(10)[row])
+        assert task.ids[i] == f"r{row}"
+
+
+def test_classes_that_tell_nothing_ask_nothing():
+    assert from_classes(_vectors(9), np.zeros(9, np.int64), ["a"] * 9) is None
+    assert from_classes(_vectors(9), np.arange(9), ["a"] * 9) is None
+    assert from_classes(_vectors(9), np.full(9, -1), ["a"] * 9) is None
+
+
+def test_large_classes_are_asked_by_fewer_rows(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_RELEVANT", 6000)
+    monkeypatch.setattr(module, "_FEWEST_QUERIES", 5)
+    labels = np.arange(1000) % 2
+    task = from_classes(_vectors(1000), labels, list(map(str, range(1000))))
+    assert len(task.vectors) == 12  # 500 rows a class

@@ -162,7 +162,7 @@ def test_plans_that_do_not_fit(collection):
 
 def test_a_text_for_a_collection_of_vectors(collection):
     assert "--vector" in refused("search", collection, "a text")
-    assert "not both" in refused("search", collection, "a text", "--vector", "v.npy")
+    assert "only one of them" in refused("search", collection, "a text", "--vector", "v.npy")
 
 
 def test_no_collection_at_all(tmp_path):

@@ -166,3 +166,102 @@ def write(folder, name, content):
 def table(folder, columns, **how):
     pq.write_table(pa.table(columns), folder / "t.parquet")
     return open_images(folder / "t.parquet", **how)
+
+
+def saved(folder, name, picture, **how):
+    folder.mkdir(exist_ok=True)
+    picture.save(folder / name, **how)
+    return open_images(folder / name).picture(0)
+
+
+def test_every_mode_becomes_rgb_on_white(tmp_path):
+    grey = np.array([[0, 128], [200, 255]], np.uint8)
+    found = np.asarray(saved(tmp_path, "grey.png", Image.fromarray(grey)))
+    np.testing.assert_array_equal(found, np.repeat(grey[:, :, None], 3, axis=2))
+    seen = np.zeros((1, 3, 4), np.uint8)
+    seen[0] = [[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 51]]
+    found = np.asarray(saved(tmp_path, "rgba.png", Image.fromarray(seen)))
+    # an alpha of 51 is a fifth of black and four fifths of white
+    assert found.tolist() == [[[255, 0, 0], [255, 255, 255], [204, 204, 204]]]
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putdata([0, 1])
+    found = np.asarray(saved(tmp_path, "p.png", palette))
+    assert found.tolist() == [[[10, 20, 30], [40, 50, 60]]]
+    found = np.asarray(saved(tmp_path, "clear.gif", palette, transparency=1))
+    assert found.tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    deep = Image.fromarray(np.array([[0, 256, 65535]], np.uint16))
+    assert np.asarray(saved(tmp_path, "deep.png", deep))[0, :, 0].tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_as_their_exif_says(tmp_path, orientation):
+    upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    # what a camera stores, so that a viewer that turns it as told shows it upright
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    picture = Image.fromarray(np.ascontiguousarray(stored))
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    found = np.asarray(saved(tmp_path, "turned.png", picture, exif=exif))
+    np.testing.assert_array_equal(found[:, :, 0], upright)
+
+
+def test_broken_exif_leaves_the_picture_as_it_is(tmp_path):
+    picture = Image.fromarray(colours(1)[0])
+    found = saved(tmp_path, "a.png", picture, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
+    np.testing.assert_array_equal(np.asarray(found), colours(1)[0])
+
+
+def test_pictures_come_in_order_and_break_off_at_a_broken_one(tmp_path):
+    pixels = colours(20)
+    blobs = [png(each) for each in pixels]
+    blobs[15] = b"no image"
+    names = [f"{i}" for i in range(20)]
+    pq.write_table(pa.table({"name": names, "image": blobs}), tmp_path / "t.parquet")
+    found = open_images(tmp_path / "t.parquet")
+    some = [np.asarray(each)[0, 0].tolist() for each in found.pictures(range(14, -1, -1))]
+    assert some == pixels[14::-1, 0, 0].tolist()
+    with pytest.raises(UserError, match="15 cannot be read"):
+        list(found.pictures(range(20)))
+
+
+def test_content_tells_pictures_apart_without_decoding_them(tmp_path):
+    Image.fromarray(colours(1)[0]).save(tmp_path / "a.png")
+    assert open_images(tmp_path).content(0) == (tmp_path / "a.png").read_bytes()
+    one, two = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 2), np.uint8)
+    assert of_pixels(one, None, (), "").content(0) != of_pixels(two, None, (), "").content(0)
+    made = Images(("a",), lambda i: Image.new("L", (2, 1)))
+    assert made.content(0) == b"(2, 1)" + bytes(6)
+    (tmp_path / "a.png").unlink()
+    gone = Images(("a",), made.read, stored=lambda i: (tmp_path / "a.png").read_bytes())
+    with pytest.raises(UserError, match="a cannot be read"):
+        gone.content(0)
+
+
+def test_thumbnails_are_small_jpegs(tmp_path):
+    wide = of_pixels(np.zeros((1, 30, 60, 3), np.uint8), None, (), "w")
+    found = Image.open(io.BytesIO(wide.thumbnail(0, 20)))
+    assert (found.format, found.size) == ("JPEG", (20, 10))
+
+
+def test_hidden_files_and_folders_named_as_images_are_passed_over(tmp_path):
+    for name in (".cache", "b.png"):
+        (tmp_path / name).mkdir()
+    for name in ("a.jpg", ".cache/c.jpg", ".d.jpg", "b.png/e.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    assert open_images(tmp_path).ids == ("a.jpg", "b.png/e.jpg")
+
+
+def test_captions_of_lists_have_a_line_each(tmp_path):
+    table = pa.table({"image": [b"", b"", b""], "caption": [["a b", "c\nd"], [], None]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert open_images(tmp_path / "t.parquet").texts == ("a b\nc d", "", "")

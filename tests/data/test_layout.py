@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.data.layout import find_corpus, find_ids, find_qrels, find_vectors, is_image, stem
+from nestvec.data.layout import find_corpus, find_ids, find_qrels, find_vectors, stem
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,3 @@ def test_two_vector_files_without_a_known_name_are_not_guessed_at(tmp_path: Path
     (tmp_path / "a.npy").touch()
     (tmp_path / "b.npy").touch()
     assert find_vectors(tmp_path) is None
-
-
-def test_images_are_known_by_name() -> None:
-    assert is_image(Path("a.PNG"))
-    assert is_image(Path("train-labels-idx1-ubyte.gz"))
-    assert not is_image(Path("index.html"))

@@ -228,6 +228,8 @@ def test_everything_that_is_no_source_is_told_in_one_sentence(tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "cat.jpg").write_bytes(b"x")
+    (tmp_path / "idx").mkdir()
+    (tmp_path / "idx" / "train-images-idx3-ubyte.gz").write_bytes(b"x")
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "a.py").write_text("x")
     files = {
@@ -246,12 +248,13 @@ def test_everything_that_is_no_source_is_told_in_one_sentence(tmp_path: Path) ->
     told = {
         "missing": "does not exist",
         "empty": "is an empty folder",
-        "images": "images, which are not supported yet",
+        "images": "every image must be readable; 1 of 1 are not: cat.jpg",
+        "idx": "holds files in IDX: name the one of images",
         "code": "neither a corpus file",
         "nothing.jsonl": "is empty",
         "blank.jsonl": "holds no rows",
-        "train-images-idx3-ubyte.gz": "images, which are not supported yet",
-        "pictures.parquet": "images, which are not supported yet",
+        "train-images-idx3-ubyte.gz": "cannot be unzipped",
+        "pictures.parquet": "every image must be readable; 1 of 1 are not: pictures.parquet row 0",
         "a.docx": "of no kind that can be read",
         "empty.csv": "holds no rows",
         "dup.jsonl": "has the id 'a' twice",
@@ -263,6 +266,44 @@ def test_everything_that_is_no_source_is_told_in_one_sentence(tmp_path: Path) ->
             open_source(tmp_path / name).survey()
         assert "\n" not in str(caught.value)
         assert str(caught.value).endswith(".")
+
+
+def test_images_and_others_in_one_folder_want_a_word(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a.jpg", "b.png", "c.txt"):
+        (folder / name).write_bytes(b"words")
+    with pytest.raises(UserError, match=r"1 documents and 2 images: .*--kind texts or --kind im"):
+        open_source(folder)
+    assert open_source(folder, kind="texts").kind == "texts"
+    images = open_source(folder, kind="images", skip_broken=True)
+    assert images.ids == ["a.jpg", "b.png"]
+    with pytest.raises(UserError, match="none of 2 images can be read"):
+        images.survey()
+    (folder / "c.txt").rename(folder / "own.npy")
+    with pytest.raises(UserError, match=r"holds own\.npy and 2 images"):
+        open_source(folder)
+    (folder / "own.npy").unlink()
+    with pytest.raises(UserError, match="holds images, not texts: leave --kind out"):
+        open_source(folder, kind="texts")
+    with pytest.raises(UserError, match="a source holds texts, images, vectors; got 'sounds'"):
+        open_source(folder, kind="sounds")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="holds no image"):
+        open_source(tmp_path / "none", kind="images")
+
+
+def test_a_table_of_images_may_hold_texts_and_vectors_too(tmp_path: Path) -> None:
+    row = {"id": "a", "text": "words", "jpeg": b"x"}
+    write_table(tmp_path / "t.parquet", [row])
+    assert open_source(tmp_path / "t.parquet").kind == "images"
+    texts = open_source(tmp_path / "t.parquet", kind="texts")
+    assert [row.text for row in texts.rows()] == ["words"]
+    write_table(tmp_path / "v.parquet", [{**row, "vector": [1.0, 2.0]}])
+    assert open_source(tmp_path / "v.parquet").kind == "vectors"
+    assert open_source(tmp_path / "v.parquet", kind="images").kind == "images"
+    write_table(tmp_path / "paths.parquet", [{"id": "a", "text": "words", "image": "a.jpg"}])
+    assert open_source(tmp_path / "paths.parquet").kind == "texts"
 
 
 def test_a_wrong_column_is_told_when_the_source_is_opened(

@@ -14,13 +14,16 @@ from nestvec.choose.baselines import FullVectors
 from nestvec.choose.evidence import SEEN, UNSEEN, Cell, Evidence, Part
 from nestvec.choose.geometry import Geometry, geometry_of_sizes
 from nestvec.choose.methods import Encoded, Method, Size, unique_names
-from nestvec.choose.ranking import rank_relevant
+from nestvec.choose.ranking import rank_in_lists, rank_relevant
 from nestvec.choose.relevance import MOST_FITTING_ROWS, QueryTask, fitting_rows
 from nestvec.measure.intervals import Interval, bootstrap_means
 from nestvec.measure.metrics import Measure
 from nestvec.progress import Progress, quiet
 
 F64 = NDArray[np.float64]
+
+# Relevant rows of a query, from which lists of the best rows cost less than counting each one's.
+_MANY_RELEVANT = 64
 
 
 def evaluate_grid(
@@ -99,7 +102,10 @@ def size_values(
 ) -> list[F64]:
     """The measure of every query, (q,), at each of an encoded method's sizes."""
     measure = Measure.parse(task.measure)
-    ranks = rank_relevant(
+    rank = rank_relevant
+    if len(task.relevance.rows) > _MANY_RELEVANT * len(task.vectors):
+        rank = rank_in_lists
+    ranks = rank(
         encoded, sizes, task.vectors, task.relevance, n, task.own_rows, measure.k, progress
     )
     return [measure.values(of_size, task.relevance) for of_size in ranks]

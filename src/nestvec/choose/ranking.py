@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.methods import Encoded
-from nestvec.measure.metrics import Relevance
+from nestvec.measure.metrics import Relevance, exact_top, ranks_in_hits
 from nestvec.progress import Progress
 
 F32 = NDArray[np.float32]
@@ -76,6 +76,51 @@ def rank_relevant(
                 _count(scores, first, start, relevance, targets[size], beaten_by[size], enough)
         progress.advance(stop - start)
     return beaten_by + 1
+
+
+def rank_in_lists(
+    encoded: Encoded,
+    sizes: int,
+    queries: F32,
+    relevance: Relevance,
+    n: int,
+    own_rows: NDArray[np.int64] | None,
+    enough: int,
+    progress: Progress,
+) -> NDArray[np.int64]:
+    """As rank_relevant, from lists of the best `enough` rows: cheap where relevant rows are many.
+
+    A relevant row beyond the list has the rank ABSENT. Equal scores are those of equal bits.
+    """
+    mapped = encoded.map_queries(queries)
+    rows = max(1, min(_MOST_ROWS, _COORDINATES // max(1, queries.shape[1]), n))
+    some = max(1, min(_SCORES // rows, len(queries)))
+    buffer = np.empty((some, rows), dtype=np.float32)
+    best = np.full((sizes, len(queries), enough), -1, dtype=np.int64)
+    scores_of = np.full(best.shape, -np.inf, dtype=np.float32)
+    for start in range(0, n, rows):
+        stop = min(n, start + rows)
+        for size, view in enumerate(encoded.views(slice(start, stop))):
+            transposed = view.T
+            for first in range(0, len(queries), some):
+                part = slice(first, min(len(queries), first + some))
+                scores = buffer[: part.stop - first, : stop - start]
+                np.matmul(mapped[size][part], transposed, out=scores)
+                _leave_out(scores, own_rows, first, part.stop, start)
+                _merge(best[size, part], scores_of[size, part], scores, start)
+        progress.advance(stop - start)
+    return np.stack([ranks_in_hits(hits, relevance) for hits in best])
+
+
+def _merge(best: NDArray[np.int64], best_scores: F32, scores: F32, start: int) -> None:
+    """Put a block's rows into lists (q, k), in place; earlier rows are smaller, and win ties."""
+    top = exact_top(scores, best.shape[1])
+    rows = np.concatenate([best, top + start], axis=1)
+    found = np.concatenate([best_scores, np.take_along_axis(scores, top, axis=1)], axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")[:, : best.shape[1]]
+    best[:] = np.take_along_axis(rows, order, axis=1)
+    best_scores[:] = np.take_along_axis(found, order, axis=1)
+    best[best_scores == -np.inf] = -1
 
 
 def _score_targets(encoded: Encoded, mapped: list[F32], relevance: Relevance) -> list[Targets]:

@@ -1,7 +1,8 @@
 """What the queries of an evaluation are, and which rows a codec may be fitted on for it.
 
-Three sources, in falling order of worth: judgements (qrels), titles that should find their own
-text, and agreement with exact full-precision search where a collection brings neither.
+In falling order of worth: judgements (qrels), titles that should find their own text (captions
+their image), classes that should find their own, and agreement with exact full-precision search
+where a collection brings none of them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from nestvec.errors import UserError
 from nestvec.measure.metrics import Measure, Relevance, exact_top
 from nestvec.progress import Progress, quiet
 
-Kind = Literal["labels", "title->text", "agreement"]
+Kind = Literal["labels", "title->text", "caption->image", "same class", "agreement"]
 
 LABEL_MEASURE = "nDCG@10"
 AGREEMENT_MEASURE = "R@10"
 MOST_HELD_OUT = 1000
+# Relevant rows of all queries: a class has thousands, and the measures keep some numbers for each.
+_MOST_RELEVANT = 1 << 20
+_FEWEST_QUERIES = 100
 MOST_FITTING_ROWS = 40_000
 ENOUGH_FITTING_ROWS = 10_000
 """With so many rows left, the relevant rows stay out of every fitting sample."""
@@ -165,6 +169,44 @@ def from_titles(
         measure,
         "title->text",
         tuple(str(document_ids[group[0]]) for group in rows),
+    )
+
+
+def from_classes(
+    vectors: NDArray[Any],
+    labels: NDArray[np.int64],
+    document_ids: Sequence[str],
+    measure: str = LABEL_MEASURE,
+    at_most: int = MOST_HELD_OUT,
+    seed: int = 0,
+) -> QueryTask | None:
+    """The task of finding the rows of one's own class; None where there are not two classes.
+
+    Rows drawn by seed, at most a fifth of them and fewer where classes are very large, are the
+    queries; every other row of its class is relevant to each, with gain 1, and it is left out of
+    its own ranking (own_rows).
+    labels: (n,) numbers of classes; -1 for a row of none, which is relevant to nothing.
+    """
+    names, counts = np.unique(labels[labels >= 0], return_counts=True)
+    asked = np.flatnonzero(np.isin(labels, names[counts > 1]))
+    if len(names) < 2 or not len(asked):
+        return None
+    share = max(1, len(labels) // 5)
+    typical = float((counts * counts).sum() / counts.sum())
+    bound = max(_FEWEST_QUERIES, int(_MOST_RELEVANT / typical))
+    count = min(at_most, share, bound, len(asked))
+    own = np.sort(np.random.default_rng(seed).choice(asked, count, replace=False))
+    members = {label: np.flatnonzero(labels == label) for label in np.unique(labels[own])}
+    rows = [group[group != row] for row in own for group in [members[labels[row]]]]
+    flat = np.concatenate(rows).astype(np.int64)
+    ends = np.cumsum([len(each) for each in rows], dtype=np.int64)
+    return QueryTask(
+        np.asarray(vectors[own], dtype=np.float32),
+        Relevance(np.concatenate(([0], ends)).astype(np.int64), flat, np.ones(len(flat))),
+        measure,
+        "same class",
+        tuple(str(document_ids[row]) for row in own),
+        own_rows=own.astype(np.int64),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nestvec.cli.bars import bars
-from nestvec.cli.options import json_option, opening_options
+from nestvec.cli.options import json_option, kind_options, opening_options
 from nestvec.cli.output import print_json, say
 from nestvec.data.documents import SPLITS
 from nestvec.jobs.settings import ReadSettings, default
@@ -24,6 +24,7 @@ from nestvec.jobs.settings import ReadSettings, default
     show_default=True,
     help="Cut long texts into rows.",
 )
+@kind_options
 @opening_options
 @json_option
 def command(
@@ -33,6 +34,8 @@ def command(
     text_column: str | None,
     vector_column: str | None,
     split: str,
+    kind: str | None,
+    skip_broken: bool,
     trust_remote_code: bool,
     api: str | None,
     device: str,
@@ -40,7 +43,8 @@ def command(
 ) -> None:
     """Add the rows of SRC to the collection DIR, in one commit.
 
-    Texts are encoded by the collection's own model. Searches that are running go on as before.
+    Texts and images are encoded by the collection's own model. Searches that are running go on as
+    before.
     """
     from nestvec.jobs.add import add
 
@@ -51,6 +55,8 @@ def command(
         text_column=text_column,
         vector_column=vector_column,
         split=split,
+        kind=kind,
+        skip_broken=skip_broken,
         trust_remote_code=trust_remote_code,
         api=api,
         device=device,

@@ -1,4 +1,4 @@
-"""nestvec build: texts or vectors to a collection."""
+"""nestvec build: texts, images or vectors to a collection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.forecast import Forecast
 
 
-@click.command("build", short_help="Turn texts or vectors into a collection.")
+@click.command("build", short_help="Turn texts, images or vectors into a collection.")
 @click.argument("src", required=False)
 @click.option("--out", metavar="DIR", help="The collection to make.  [demo.nv with --demo]")
 @wish_options
@@ -55,11 +55,12 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Turn SRC, texts or vectors, into a small, measured, searchable collection.
+    """Turn SRC, texts, images or vectors, into a small, measured, searchable collection.
 
     SRC is a folder of .txt, .md, .rst or .html; a .jsonl, .csv, .tsv, .parquet or .arrow file
     with a column of texts; a folder with corpus.jsonl, queries.jsonl and qrels/; or vectors in
-    .npy, .npz, .safetensors or .parquet.
+    .npy, .npz, .safetensors or .parquet. Or images, with a --model that reads them: a folder
+    (by class, if you like), an IDX file, or a .parquet file with their bytes.
     """
     from nestvec.jobs.checks import check_build
 
@@ -107,7 +108,8 @@ def _show(result: BuildResult) -> None:
     say(f"{result.out} in {result.seconds:.0f} s, {result.peak_rss_mb:,.0f} MB of memory at most.")
     say(f"Report: {result.report}")
     if result.model is not None:
-        say(f'Try: nestvec search {result.out} "your question"')
+        example = "--image FILE" if result.kind == "images" else '"your question"'
+        say(f"Try: nestvec search {result.out} {example}")
 
 
 def _show_cuts(result: BuildResult, evaluation: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""nestvec embed: texts to a file of vectors."""
+"""nestvec embed: texts or images to a file of vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nestvec.jobs.amounts import in_bytes
 from nestvec.jobs.settings import EmbedSettings
 
 
-@click.command("embed", short_help="Turn texts into a file of vectors.")
+@click.command("embed", short_help="Turn texts or images into a file of vectors.")
 @click.argument("src", required=False)
 @click.option(
     "--out", metavar="FILE", required=True, help="A .safetensors, .npz, .parquet or .npy file."
@@ -22,7 +22,7 @@ from nestvec.jobs.settings import EmbedSettings
 @model_options
 @json_option
 def command(src: str | None, out: str, as_json: bool, **options: Any) -> None:
-    """Turn the texts of SRC into a file of vectors with their ids (.npy has no ids)."""
+    """Turn the texts or images of SRC into a file of vectors with their ids (.npy has no ids)."""
     from nestvec.jobs.embed import embed_with
 
     result = embed_with(src, out, EmbedSettings(**options), progress=bars())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from nestvec.data.documents import SPLITS
+from nestvec.data.rows import KINDS
 from nestvec.jobs.settings import (
     SIMILARITIES,
     EmbedSettings,
@@ -34,6 +35,16 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
 
 
+_KIND: tuple[Decorator[Any], ...] = (
+    click.option(
+        "--kind",
+        type=click.Choice(KINDS),
+        help="What of SRC is meant.  [what it holds]",
+    ),
+    click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
+)
+
+
 def read_options(function: F) -> F:
     """The options of ReadSettings but --queries and --qrels."""
     return _all(
@@ -47,7 +58,13 @@ def read_options(function: F) -> F:
             show_default=True,
             help="Cut long texts into rows.",
         ),
+        *_KIND,
     )(function)
+
+
+def kind_options(function: F) -> F:
+    """--kind and --skip-broken."""
+    return _all(*_KIND)(function)
 
 
 def label_options(function: F) -> F:
@@ -93,7 +110,7 @@ def model_options(function: F) -> F:
             metavar="NAME",
             default=default(EmbedSettings, "model"),
             show_default=True,
-            help="minilm, or a sentence-transformers name or folder.",
+            help="minilm, or a sentence-transformers name or folder; images need one for them.",
         ),
         click.option("--query-prompt", metavar="TEXT", help="Goes before each query."),
         click.option("--doc-prompt", metavar="TEXT", help="Goes before each document."),

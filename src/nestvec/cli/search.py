@@ -1,4 +1,4 @@
-"""nestvec search: hits for one question, or for every line of standard input."""
+"""nestvec search: hits for a question, an image, or every line of standard input."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ SHOWN = 200
     help="Stages such as 8B:2000,32B:10, exact, or auto.  [the collection's]",
 )
 @click.option("--where", metavar="SQL", help="Only rows that match, such as 'year >= 2020'.")
+@click.option("--image", metavar="FILE", help="Search by a picture, not by a text.")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
 @click.option("--version", metavar="N|TAG", help="An older version.  [the newest]")
 @opening_options
@@ -38,6 +39,7 @@ def command(
     k: int | None,
     plan: str | None,
     where: str | None,
+    image: str | None,
     vector: str | None,
     version: str | None,
     trust_remote_code: bool,
@@ -45,11 +47,14 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Answer TEXT from the collection DIR; without TEXT, one question a line is read."""
+    """Answer TEXT from the collection DIR; without TEXT, one question a line is read.
+
+    A collection of images is searched by --image, and by TEXT where its model reads texts.
+    """
     from nestvec.jobs.checks import check_collection
 
-    if text is not None and vector is not None:
-        raise click.UsageError("give a text or --vector, not both.")
+    if sum(given is not None for given in (text, image, vector)) > 1:
+        raise click.UsageError("give a text, --image or --vector, and only one of them.")
     check_collection(collection)
     if plan not in (None, "auto"):
         from nestvec.index.plan import Plan
@@ -69,6 +74,8 @@ def command(
     if vector is not None:
         for answer in opened.search_file(vector, k=k, plan=plan, where=where):
             _show(answer, as_json)
+    elif image is not None:
+        _show(opened.search_image(image, k=k, plan=plan, where=where), as_json)
     elif text is not None:
         _show(opened.search(text, k=k, plan=plan, where=where), as_json)
     else:
@@ -80,7 +87,7 @@ def _converse(
 ) -> None:
     """A question a line until the end of input; one that is empty is passed over."""
     prompt = sys.stdin.isatty()
-    _ = opened.encoder  # loaded before the first question, not during it
+    _ = opened.text_encoder  # loaded before the first question, not during it
     while True:
         if prompt:
             click.echo("? ", nl=False, err=True)
@@ -103,7 +110,7 @@ def _show(answer: Answer, as_json: bool) -> None:
             words = words[:SHOWN].rsplit(" ", 1)[0] + " …"
         name = click.style(hit.title or hit.id, fg="cyan")
         say(f"{rank:3}. {number(hit.score)}  {name}")
-        if words and words != hit.title:
+        if words and words not in (hit.title, hit.id):
             say(f"           {words}")
     stages = ", ".join(
         f"{stage.stage} of {stage.scanned:,} rows in {stage.ms:.1f} ms"

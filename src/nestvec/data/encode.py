@@ -1,4 +1,4 @@
-"""Texts to a file of vectors, block by block: an interrupted run goes on where it stopped."""
+"""Texts or images to a file of vectors, by blocks: an interrupted run goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.data.encoder import Encoder, TextKind
+from nestvec.data.encoder import Encoder, ImageEncoder, TextKind
 from nestvec.errors import UserError
 from nestvec.progress import Progress, quiet
 
+if TYPE_CHECKING:
+    from nestvec.data.images import Images
+
 BLOCK_ROWS = 4096
+# A model on a CPU takes some ten seconds for them.
+BLOCK_IMAGES = 256
+# Decoded pictures that are held for one call of the model: so many, or so many pixels.
+_BATCH_IMAGES = 64
+_BATCH_PIXELS = 1 << 25
 
 # numpy pads its header to a multiple of 64 bytes; this much holds any shape of ours.
 _HEADER_BYTES = 128
@@ -30,7 +38,7 @@ _LARGEST_SAMPLE = 200
 
 @dataclass(frozen=True)
 class Encoded:
-    """What encode_texts leaves.
+    """What encode_texts and encode_images leave.
 
     vectors: (n, d) read-only memory map of path; truncated: texts that were cut, None if unknown;
     resumed: rows that an earlier run had encoded already; encoder: its description.
@@ -72,19 +80,80 @@ def encode_texts(
     if first is None:
         raise UserError("there are no texts to encode: give at least one.")
     encoder.prepare(_sample(first, total))
+    head: dict[str, object] = {"kind": kind, "dtype": dtype, "block_rows": block_rows}
+
+    def fill(store: _Store, listener: Progress) -> None:
+        _fill(store, first, blocks, encoder, kind, listener)
+
+    return _encoded(path, encoder, head, fill, total, bar)
+
+
+def encode_images(
+    images: Images,
+    encoder: ImageEncoder,
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    block_images: int = BLOCK_IMAGES,
+) -> Encoded:
+    """Encodes images into the .npy file out, (n, d) of dtype, in order; see encode_texts.
+
+    A rerun takes over the leading blocks whose images have unchanged bytes, without decoding them.
+    Memory: decoded pictures of _BATCH_PIXELS (100 MB) and of those a few that are decoded ahead,
+    and what the encoder needs. Raises UserError where there are none, one cannot be read, or the
+    disk is full.
+    """
+    if not len(images):
+        raise UserError("there are no images to encode: give at least one.")
+
+    def fill(store: _Store, bar: Progress) -> None:
+        for start in range(0, len(images), block_images):
+            rows = range(start, min(len(images), start + block_images))
+            digest = _digest(images.content(i) for i in rows)
+            if store.has(digest, len(rows)):
+                bar.advance(len(rows))
+                continue
+            found = []
+            for batch in _batches(images, rows):
+                found.append(encoder.encode_images(batch))
+                bar.advance(len(batch))
+            store.add(np.concatenate(found), digest, 0)
+
+    head: dict[str, object] = {"kind": "image", "dtype": dtype, "block_rows": block_images}
+    return _encoded(Path(out), encoder, head, fill, len(images), progress or quiet())
+
+
+def _batches(images: Images, rows: range) -> Iterator[list[Any]]:
+    """Pictures of some rows, in order, so many at a time as memory is given for."""
+    batch: list[Any] = []
+    pixels = 0
+    for picture in images.pictures(rows):
+        batch.append(picture)
+        pixels += picture.size[0] * picture.size[1]
+        if len(batch) == _BATCH_IMAGES or pixels >= _BATCH_PIXELS:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
+def _encoded(
+    path: Path,
+    encoder: Encoder,
+    head: dict[str, object],
+    fill: Callable[[_Store, Progress], None],
+    total: int | None,
+    bar: Progress,
+) -> Encoded:
+    """What fill puts into the store at path. head: what a rerun must share, beside the encoder."""
     description = encoder.describe()
-    head: dict[str, object] = {
-        "encoder": description,
-        "kind": kind,
-        "dtype": dtype,
-        "block_rows": block_rows,
-    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _Store(path, head) as store:
+        with _Store(path, {"encoder": description, **head}) as store:
             bar.start(f"encoding with {encoder.name}", total)
             try:
-                _fill(store, first, blocks, encoder, kind, bar)
+                fill(store, bar)
             finally:
                 bar.finish()
             store.complete()
@@ -103,7 +172,7 @@ def _fill(
 ) -> None:
     block: list[str] | None = first
     while block is not None:
-        digest = _digest(block)
+        digest = _digest(text.encode("utf-8", "surrogatepass") for text in block)
         if not store.has(digest, len(block)):
             found = encoder.encode_block(block, kind)
             store.add(found.vectors, digest, found.truncated)
@@ -124,10 +193,9 @@ def _sample(first: list[str], total: int | None) -> list[str]:
     return [first[row * len(first) // wanted] for row in range(wanted)]
 
 
-def _digest(block: list[str]) -> str:
+def _digest(block: Iterable[bytes]) -> str:
     found = hashlib.blake2b(digest_size=16)
-    for text in block:
-        encoded = text.encode("utf-8", "surrogatepass")
+    for encoded in block:
         found.update(len(encoded).to_bytes(8, "little"))
         found.update(encoded)
     return found.hexdigest()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,44 @@ class Encoder(Protocol):
 
     def describe(self) -> dict[str, object]:
         """All that decides the vectors, as JSON values: for the manifest and for resuming."""
+
+
+class ImageEncoder(Encoder, Protocol):
+    """An encoder that reads images, and texts where it has a text tower, into one space."""
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether encode may be called."""
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether encode_images may be called."""
+
+    def encode_images(self, pictures: Sequence[Any]) -> NDArray[np.float32]:
+        """(n, d) float32 of pictures in RGB, as Pillow has them, in order.
+
+        Memory: the activations of one batch, and its pictures at the size that the model reads.
+        """
+
+
+def reads_texts(encoder: Encoder) -> bool:
+    """Whether an encoder reads texts; those that say nothing do."""
+    return bool(getattr(encoder, "reads_texts", True))
+
+
+def image_encoder(encoder: Encoder) -> ImageEncoder:
+    """The same encoder, as one of images; raises UserError where it reads none."""
+    if not getattr(encoder, "reads_images", False):
+        raise no_images(encoder.name)
+    return cast(ImageEncoder, encoder)
+
+
+def no_images(model: str) -> UserError:
+    """What is said of a model that reads no images."""
+    return UserError(
+        f"images need a model that reads images, and {model} reads texts alone: name one with "
+        "--model, such as clip-ViT-B-32 of the hub, or a folder."
+    )
 
 
 def load_encoder(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.data.agreement import TOP, compare_rankings
-from nestvec.data.encoder import EncodedBlock, Metric, TextKind
+from nestvec.data.encoder import EncodedBlock, Metric, TextKind, no_images
 from nestvec.data.model_files import ModelFiles
 from nestvec.data.tokens import batches_of, pad, tokenize
 from nestvec.errors import MissingExtra, UserError
@@ -31,6 +31,9 @@ except ImportError:
 # 97 % at eight times as many. A GPU wants to be filled.
 _CPU_BATCH_TOKENS = 2048  # for each thread
 _GPU_BATCH_TOKENS = 65536
+# Images of one batch. A ViT-B/16 at 224 pixels makes 197 tokens of each.
+_CPU_BATCH_IMAGES = 16
+_GPU_BATCH_IMAGES = 256
 
 # What bfloat16 must keep on a sample of the user's own texts.
 SAMPLE_ROWS = 200
@@ -41,6 +44,8 @@ _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "euclidean": "l
 # Families whose cards put a layer norm without weights before the cut to fewer dimensions.
 _LAYER_NORM_FIRST = ("nomic-embed-text-v1.5", "nomic-embed-vision-v1.5")
 _LAYER_NORM_EPS = 1e-5
+_PROBE_PIXELS = 64
+_LONGEST = 10**9
 _PROBES = ["A short text.", "A second one, somewhat longer, with NUMBERS 123 and, commas."]
 
 
@@ -106,15 +111,22 @@ class SentenceTransformerEncoder:
         self._half = False
         self._settled: dict[str, object] | None = None
         self._metric = _metric_of(model)
+        self._reads = tuple(getattr(model, "modalities", ("text",)))
+        if "text" not in self._reads and "image" not in self._reads:
+            raise UserError(
+                f"the model {files.name} reads {', '.join(map(str, self._reads))}, and texts or "
+                "images are wanted: name another one."
+            )
         model.truncate_dim = None  # the cut is ours, after the layer norm
-        full = _full_width(model)
+        full = _full_width(model, self.reads_texts)
         if width is not None and width > full:
             raise UserError(
                 f"the model gives {full} dimensions at most; got {width}: ask for fewer."
             )
         self._width = None if width == full else width
         self._dim = self._width or full
-        self._own_loop = _has_plain_tokenizer(model) and self._loop_agrees()
+        plain = self._reads == ("text",) and _has_plain_tokenizer(model)
+        self._own_loop = plain and self._loop_agrees()
 
     @property
     def name(self) -> str:
@@ -140,7 +152,18 @@ class SentenceTransformerEncoder:
     def max_tokens(self) -> int | None:
         """The model's longest sequence, special tokens included."""
         longest = self._model.max_seq_length
-        return None if longest is None else int(longest)
+        # tokenizers that were saved without a length say 10^30
+        return None if longest is None or longest > _LONGEST else int(longest)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the model has a text tower."""
+        return "text" in self._reads
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the model has an image tower."""
+        return "image" in self._reads
 
     def prepare(self, sample: list[str]) -> None:
         """Settles on bfloat16 where the machine computes it and it ranks the sample alike.
@@ -179,7 +202,15 @@ class SentenceTransformerEncoder:
         return self.encode_block(texts, kind).vectors
 
     def encode_block(self, texts: list[str], kind: TextKind) -> EncodedBlock:
-        """As encode; truncated counts the texts that were longer than max_tokens."""
+        """As encode; truncated counts the texts that were longer than max_tokens.
+
+        Raises UserError where the model reads images alone.
+        """
+        if not self.reads_texts:
+            raise UserError(
+                f"the model {self.name} reads images alone, and has no tower for texts: ask it by "
+                "images, or take a model that reads both."
+            )
         if not texts:
             return EncodedBlock(np.empty((0, self._dim), np.float32), 0)
         with _quiet_libraries(), torch.inference_mode():
@@ -188,13 +219,35 @@ class SentenceTransformerEncoder:
             else:
                 found, truncated = self._encode_plain(texts, kind), None
         found = self._shape(found)
-        if not np.isfinite(found).all():
-            row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+        broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(broken):
             raise UserError(
                 f"the model {self.name} gave a vector that is not finite for the text "
-                f"{texts[row][:60]!r}: use another model, or mend the text."
+                f"{texts[broken[0]][:60]!r}: use another model, or mend the text."
             )
         return EncodedBlock(found, truncated)
+
+    def encode_images(self, pictures: Sequence[Any]) -> NDArray[np.float32]:
+        """(n, d) float32 vectors of pictures in RGB, in their order, without a prompt.
+
+        Raises UserError where the model reads texts alone, and for vectors that are not finite.
+        """
+        if not self.reads_images:
+            raise no_images(self.name)
+        if not pictures:
+            return np.empty((0, self._dim), np.float32)
+        size = _CPU_BATCH_IMAGES if self._device == "cpu" else _GPU_BATCH_IMAGES
+        with _quiet_libraries(), torch.inference_mode():
+            found = self._model.encode(
+                list(pictures), prompt="", batch_size=size, show_progress_bar=False
+            )
+        vectors = self._shape(np.asarray(found, np.float32))
+        if not np.isfinite(vectors).all():
+            raise UserError(
+                f"the model {self.name} gave a vector that is not finite for an image: use another "
+                "model."
+            )
+        return vectors
 
     def describe(self) -> dict[str, object]:
         """Name, revision, width, metric, prompts, number format and versions, as JSON values."""
@@ -210,6 +263,7 @@ class SentenceTransformerEncoder:
             "width": self._width,
             "layer_norm": self._layer_norm,
             "trust_remote_code": self._trust_remote_code,
+            "reads": [str(each) for each in self._reads],
             "device": self._device,
             **(self._settled or {"number_format": "float32"}),
             "versions": {
@@ -308,10 +362,14 @@ def _load(files: ModelFiles, device: str, trust_remote_code: bool) -> Any:
     return model
 
 
-def _full_width(model: Any) -> int:
+def _full_width(model: Any, of_text: bool) -> int:
     """The width of an uncut vector; measured, since not every model knows its own."""
+    probe: list[Any] = _PROBES[:1]
+    if not of_text:
+        # an array of bytes, height by width by colours, is an image to every processor
+        probe = [np.zeros((_PROBE_PIXELS, _PROBE_PIXELS, 3), np.uint8)]
     with _quiet_libraries():
-        return int(np.asarray(model.encode(_PROBES[:1], show_progress_bar=False)).shape[1])
+        return int(np.asarray(model.encode(probe, show_progress_bar=False)).shape[1])
 
 
 def _metric_of(model: Any) -> Metric:

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec import tables
+from nestvec.data.image_places import (
+    COLUMNS,
+    SUFFIXES,
+    holds_images,
+    image_files,
+    is_idx,
+    is_image,
+)
 from nestvec.data.lines import open_bytes, plain_suffix
 from nestvec.errors import MissingExtra, UserError
 from nestvec.progress import Progress, quiet
@@ -27,15 +38,38 @@ except ImportError:
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
+T = TypeVar("T")
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-_IMAGE_COLUMNS = ("image", "jpeg", "jpg", "png", "img", "bytes")
-_LABEL_COLUMNS = ("label", "class", "fine_label", "category")
-_TEXT_COLUMNS = ("text", "caption")
-_NAME_COLUMNS = ("_id", "id", "name", "path", "file_name")
+LABEL_COLUMNS = ("label", "class", "fine_label", "category")
+TEXT_COLUMNS = ("text", "caption")
+NAME_COLUMNS = ("_id", "id", "name", "path", "file_name")
 _IDX_BYTES = 8
 _NAMED = 3
-_BROKEN = (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+# What Pillow's readers raise at bytes that are no image, or no whole one.
+_BROKEN = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    IndexError,
+    struct.error,
+    zlib.error,
+)
+# Threads that decode, and pictures that they are ahead: a photograph takes 36 MB when decoded.
+_DECODERS = 2
+_AHEAD = 4
+_ORIENTATION = 0x0112  # of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +77,8 @@ class Images:
     """Some pictures, read one at a time when they are asked for.
 
     ids: (n,) names. read: the picture at a place, as Pillow has it. labels: (n,) int64, numbers of
-    classes, or None. classes: their names. texts: (n,) captions, or None.
+    classes, or None. classes: their names. texts: (n,) captions, or None. stored: the bytes that
+    the picture at a place is decoded from, None where there are no such.
     """
 
     ids: tuple[str, ...]
@@ -51,16 +86,43 @@ class Images:
     labels: I64 | None = None
     classes: tuple[str, ...] = ()
     texts: tuple[str, ...] | None = None
+    stored: Callable[[int], bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def picture(self, i: int) -> Image.Image:
-        """The picture at a place, in RGB. Raises UserError where its bytes are no image."""
+        """The picture at a place, in RGB, turned as its EXIF says, on white where transparent.
+
+        Of several frames the first. Raises UserError where its bytes are no image.
+        """
         try:
-            return self.read(i).convert("RGB")
+            with self.read(i) as found:
+                return _rgb(found)
         except _BROKEN as error:
             raise UserError(f"{self.ids[i]} cannot be read as an image: {error}.") from None
+
+    def pictures(self, rows: Iterable[int]) -> Iterator[Image.Image]:
+        """Pictures at some places, in order, a few decoded ahead. Raises as picture does."""
+        return _ahead(self.picture, rows)
+
+    def content(self, i: int) -> bytes:
+        """What decides the picture at a place: the bytes it is decoded from, else its pixels."""
+        if self.stored is None:
+            picture = self.picture(i)
+            return f"{picture.size}".encode() + picture.tobytes()
+        try:
+            return self.stored(i)
+        except OSError as error:
+            raise UserError(f"{self.ids[i]} cannot be read: {error}.") from None
+
+    def thumbnail(self, i: int, side: int) -> bytes:
+        """The picture at a place as a JPEG file, its longer side at most so many pixels."""
+        picture = self.picture(i)
+        picture.thumbnail((side, side))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=80)
+        return buffer.getvalue()
 
     def pixels(self, rows: Sequence[int] | I64, size: int | None = None) -> U8:
         """Pictures at some places: (m, height, width, 3) uint8.
@@ -83,13 +145,14 @@ class Images:
     def take(self, rows: Sequence[int] | I64) -> Images:
         """Those at some places."""
         places = [int(i) for i in rows]
-        read = self.read
+        read, stored = self.read, self.stored
         return Images(
             tuple(self.ids[i] for i in places),
             lambda i: read(places[i]),
             None if self.labels is None else self.labels[places],
             self.classes,
             None if self.texts is None else tuple(self.texts[i] for i in places),
+            None if stored is None else lambda i: stored(places[i]),
         )
 
     def check(self, skip: bool = False, progress: Progress | None = None) -> Images:
@@ -100,10 +163,8 @@ class Images:
         listener = progress or quiet()
         listener.start("reading images", len(self))
         broken = []
-        for i in range(len(self)):
-            try:
-                self.picture(i)
-            except UserError:
+        for i, whole in enumerate(_ahead(self._is_whole, range(len(self)))):
+            if not whole:
                 broken.append(i)
             listener.advance(1)
         listener.finish()
@@ -114,24 +175,27 @@ class Images:
         if not skip:
             raise UserError(
                 f"every image must be readable; {len(broken)} of {len(self):,} are not: "
-                f"{named}{more}. Mend them, or skip them."
+                f"{named}{more}. Mend them, or leave them out (--skip-broken)."
             )
         if len(broken) == len(self):
             raise UserError(f"none of {len(self):,} images can be read: {named}{more}.")
         listener.note(f"{len(broken)} of {len(self):,} images cannot be read: {named}{more}")
         return self.take(np.setdiff1d(np.arange(len(self)), broken))
 
+    def _is_whole(self, i: int) -> bool:
+        try:
+            self.picture(i)
+        except UserError:
+            return False
+        return True
+
 
 def is_images(where: Path) -> bool:
-    """Whether a place holds images: a folder of them, an IDX file, an array of four axes, a table.
+    """Whether a place holds images: a folder of them, an IDX file, an array, a table, one file.
 
-    A table does where a column has bytes or is named as images are.
+    A table does where a column of bytes is named as images are.
     """
-    if where.is_dir():
-        return next(_files(where), None) is not None
-    if _is_idx(where):
-        return True
-    return plain_suffix(where) == ".parquet" and _image_column(where, None) is not None
+    return holds_images(where)
 
 
 def open_images(
@@ -141,7 +205,7 @@ def open_images(
     label_column: str | None = None,
     text_column: str | None = None,
 ) -> Images:
-    """Pictures of a folder, an IDX file (plain or gzipped), a Parquet file, .npy or .npz.
+    """Pictures of a folder, an IDX file (plain or gzipped), a table, .npy, .npz, or one picture.
 
     A folder of folders has a class a folder, in the order of their names; of files alone, none. An
     IDX file of images has labels where one of labels lies beside it. .npy is (n, height, width) or
@@ -154,16 +218,26 @@ def open_images(
         raise UserError(f"images are read from a folder or file that is there; {place} is not.")
     if place.is_dir():
         return _of_folder(place)
-    if _is_idx(place):
+    if is_idx(place):
         return _of_idx(place)
+    if is_image(place):
+        return _of_files([place], (place.name,))
     suffix = plain_suffix(place)
     if suffix in (".npy", ".npz"):
         return _of_arrays(place)
-    if suffix == ".parquet":
+    if tables.is_table(place):
         return _of_table(place, image_column, label_column, text_column)
     raise UserError(
-        f"images are read from folders, IDX, Parquet, .npy and .npz; got {place}. Give such a one."
+        "images are read from folders, IDX, Parquet, .npy, .npz and files of pictures; got "
+        f"{place}. Give such a one."
     )
+
+
+def open_image(path: Path) -> Image.Image:
+    """One file of a picture, in RGB; see Images.picture. Raises UserError where it is none."""
+    if not path.is_file():
+        raise UserError(f"an image is a file that is there; {path} is not. Name one.")
+    return _of_files([path], (str(path),)).picture(0)
 
 
 def of_pixels(pixels: U8, labels: I64 | None, classes: Sequence[str], name: str) -> Images:
@@ -176,7 +250,13 @@ def of_pixels(pixels: U8, labels: I64 | None, classes: Sequence[str], name: str)
     if labels is not None and len(labels) != len(pixels):
         raise UserError(f"labels are one an image; got {len(labels)} for {len(pixels)} images.")
     ids = tuple(f"{name} {i}" for i in range(len(pixels)))
-    return Images(ids, lambda i: Image.fromarray(pixels[i]), labels, tuple(classes))
+    return Images(
+        ids,
+        lambda i: Image.fromarray(pixels[i]),
+        labels,
+        tuple(classes),
+        stored=lambda i: f"{pixels.shape[1:]}".encode() + pixels[i].tobytes(),
+    )
 
 
 def _fitted(picture: Image.Image, size: int) -> Image.Image:
@@ -189,33 +269,55 @@ def _fitted(picture: Image.Image, size: int) -> Image.Image:
     return picture.crop((left, top, left + size, top + size))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+def _rgb(found: Image.Image) -> Image.Image:
+    """A new picture in RGB, turned as its EXIF says."""
+    try:
+        turn = _TURNS.get(found.getexif().get(_ORIENTATION, 1))
+    except Exception:  # of broken EXIF beside whole pixels: Pillow raises whatever it met
+        turn = None
+    if found.mode.startswith("I;16"):
+        # Pillow's own conversion cuts 16 bits at 255, which leaves white
+        found = Image.fromarray((np.asarray(found) >> 8).astype(np.uint8))
+    if found.has_transparency_data:
+        shown = found.convert("RGBA")
+        ground = Image.new("RGBA", shown.size, "white")
+        ground.alpha_composite(shown)
+        found = ground
+    picture = found.convert("RGB")
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _ahead(function: Callable[[int], T], rows: Iterable[int]) -> Iterator[T]:
+    """The function's values in order, a few computed ahead by threads."""
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        waiting: deque[Future[T]] = deque()
+        for row in rows:
+            waiting.append(pool.submit(function, row))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _of_folder(folder: Path) -> Images:
-    paths = list(_files(folder))
+    paths = list(image_files(folder))
     if not paths:
         raise UserError(
             f"a folder of images holds some ({', '.join(SUFFIXES)}); {folder} has none."
         )
     names = [path.relative_to(folder) for path in paths]
+    found = _of_files(paths, tuple(name.as_posix() for name in names))
     firsts = [name.parts[0] if len(name.parts) > 1 else None for name in names]
-    ids = tuple(str(name) for name in names)
     if None in firsts:
-        return Images(ids, lambda i: Image.open(paths[i]))
+        return found
     classes = sorted({str(first) for first in firsts})
-    labels = np.array([classes.index(str(first)) for first in firsts], np.int64)
-    return Images(ids, lambda i: Image.open(paths[i]), labels, tuple(classes))
+    places = {name: place for place, name in enumerate(classes)}
+    labels = np.array([places[str(first)] for first in firsts], np.int64)
+    return replace(found, labels=labels, classes=tuple(classes))
 
 
-def _is_idx(path: Path) -> bool:
-    name = path.name.removesuffix(".gz")
-    return name.endswith(("-ubyte", ".idx", ".idx3", ".idx1"))
+def _of_files(paths: Sequence[Path], ids: tuple[str, ...]) -> Images:
+    return Images(ids, lambda i: Image.open(paths[i]), stored=lambda i: paths[i].read_bytes())
 
 
 def _of_idx(path: Path) -> Images:
@@ -271,7 +373,7 @@ def _image_column(path: Path, named: str | None) -> str | None:
     names = list(tables.column_kinds(path))
     if named is not None:
         return named if named in names else None
-    return next((name for name in _IMAGE_COLUMNS if name in names), None)
+    return next((name for name in COLUMNS if name in names), None)
 
 
 def _of_table(
@@ -284,9 +386,9 @@ def _of_table(
             f"a table of images has a column of their bytes; {path} has {', '.join(names)}. Name "
             "it."
         )
-    label = _named(label_column, _LABEL_COLUMNS, names, path)
-    text = _named(text_column, _TEXT_COLUMNS, names, path)
-    name = next((each for each in _NAME_COLUMNS if each in names), None)
+    label = _named(label_column, LABEL_COLUMNS, names, path)
+    text = _named(text_column, TEXT_COLUMNS, names, path)
+    name = next((each for each in NAME_COLUMNS if each in names), None)
     wanted = [each for each in (column, label, text, name) if each is not None]
     columns: dict[str, list[Any]] = {each: [] for each in wanted}
     for batch in tables.read_batches(path, wanted):
@@ -313,8 +415,22 @@ def _of_table(
         classes = tuple(str(each) for each in known)
         place = {each: i for i, each in enumerate(known)}
         labels = np.array([place[each] for each in given], np.int64)
-    texts = tuple(str(each) for each in columns[text]) if text else None
-    return Images(ids, lambda i: Image.open(io.BytesIO(blobs[i])), labels, classes, texts)
+    texts = tuple(map(_caption, columns[text])) if text else None
+    return Images(
+        ids,
+        lambda i: Image.open(io.BytesIO(blobs[i])),
+        labels,
+        classes,
+        texts,
+        lambda i: blobs[i],
+    )
+
+
+def _caption(given: Any) -> str:
+    """The text of a cell; of a list of captions, a line each."""
+    if isinstance(given, list):
+        return "\n".join(" ".join(str(each).split()) for each in given)
+    return "" if given is None else str(given)
 
 
 def _rows(path: Path, n: int) -> tuple[str, ...]:

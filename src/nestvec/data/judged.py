@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -15,20 +15,23 @@ from nestvec.data import layout
 from nestvec.data.lines import plain_suffix, read_lines
 from nestvec.data.qrels import Qrels, check_known, read_qrels
 from nestvec.data.records import TEXT_COLUMN, Records, Tally, queries_of, rows_of, unique_rows
-from nestvec.data.rows import Query, Row
+from nestvec.data.rows import Kind, Query, Row
 from nestvec.data.tabular import RECORD_SUFFIXES, is_records, read_id_list, read_records
 from nestvec.errors import UserError
+from nestvec.progress import Progress, quiet
 from nestvec.vectors import VectorFile, check_ids, check_vectors, load_vectors
 
-Kind = Literal["texts", "vectors"]
+if TYPE_CHECKING:
+    from nestvec.data.album import Album
 
 
 @dataclass
 class Source:
     """Documents with their queries and judgements, opened but not yet read.
 
-    path: what was asked for (a label, "demo", for the demonstration); kind: "texts" to encode or
-    "vectors" as they are; documents_path: the file or folder that holds the documents.
+    path: what was asked for (a label, "demo", for the demonstration); kind: "texts" or "images" to
+    encode, or "vectors" as they are; documents_path: the file or folder that holds the documents.
+    open_album: of images. skip_broken: those that cannot be read are left out, not refused.
     queries_path and qrels_path: None where there are none. split: "paragraphs" where a row is a
     passage of a longer text, its id then as documents.passage_id makes it. Made by
     source.open_source.
@@ -44,17 +47,24 @@ class Source:
     vector_column: str | None = None
     ids_path: Path | None = None
     split: str = "none"
+    open_album: Callable[[], Album] | None = None
+    skip_broken: bool = False
     tally: Tally = field(default_factory=Tally)
     _read_ids: list[str] | None = None
+    _album: Album | None = None
 
     def rows(self) -> Iterator[Row]:
         """The documents, streaming and in order; every pass starts anew and refreshes tally.
 
-        Of vectors: rows with their ids, and text, title and columns where the table has them.
+        Of vectors: rows with their ids, and text, title and columns where the table has them. Of
+        images: as Album.rows gives them.
         Raises UserError at the first fault, ids that come twice among them.
         """
         if self.kind == "vectors":
             yield from self._vector_rows()
+            return
+        if self.kind == "images":
+            yield from self.album.rows()
             return
         assert self.records is not None
         ids: list[str] = []
@@ -69,14 +79,20 @@ class Source:
             )
         self.tally, self._read_ids = tally, ids
 
-    def survey(self) -> Tally:
+    def survey(self, progress: Progress | None = None) -> Tally:
         """Reads everything once and counts it: rows, titles, characters, empty rows.
 
         So every fault of the documents, queries and judgements is told before a model is loaded.
-        Of vectors, all numbers are checked too (finite, no row all zero, queries of equal width).
+        Of vectors, all numbers are checked too (finite, no row all zero, queries of equal width);
+        images are decoded, and broken ones refused or, with skip_broken, left out from here on.
         Memory: the ids, queries and judgements.
         """
-        if self.kind == "vectors":
+        if self.kind == "images":
+            self._album = self.album.checked(self.skip_broken, progress or quiet())
+            self.tally = Tally(rows=len(self.ids))
+            if self.queries_path is not None:
+                self.queries()
+        elif self.kind == "vectors":
             check_vectors(self.vectors, str(self.documents_path))
             self.tally = Tally(rows=len(self.ids))
             queries = self.query_vectors
@@ -96,11 +112,21 @@ class Source:
         """The documents' ids in order; for texts, reads the rows once if no pass was completed."""
         if self.kind == "vectors":
             return self._file.ids
+        if self.kind == "images":
+            return list(self.album.images.ids)
         if self._read_ids is None:
             for _ in self.rows():
                 pass
         assert self._read_ids is not None
         return self._read_ids
+
+    @property
+    def album(self) -> Album:
+        """The images, opened once; those that survey left, once it was asked."""
+        assert self.open_album is not None
+        if self._album is None:
+            self._album = self.open_album()
+        return self._album
 
     @property
     def vectors(self) -> NDArray[Any]:
@@ -167,7 +193,7 @@ class Source:
     @cached_property
     def _file(self) -> VectorFile:
         if self.kind != "vectors":
-            raise UserError(f"{self.path} holds texts, not vectors: encode them first.")
+            raise UserError(f"{self.path} holds {self.kind}, not vectors: encode them first.")
         return _with_ids(load_vectors(self.documents_path, self.vector_column), self)
 
     @cached_property

@@ -11,7 +11,6 @@ from nestvec.data.tabular import RECORD_SUFFIXES
 from nestvec.errors import UserError
 
 VECTOR_SUFFIXES = tuple(dict.fromkeys(vectors.SUFFIXES))
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".idx")
 
 _DOCUMENT_STEMS = ("docs", "documents", "corpus", "vectors", "embeddings")
 _QUERY_STEMS = ("queries", "query")
@@ -26,11 +25,6 @@ def stem(path: Path) -> str:
     """
     name = path.name.removesuffix(".gz")
     return name[: -len(plain_suffix(path))] if plain_suffix(path) else name
-
-
-def is_image(path: Path) -> bool:
-    """Whether the name says that the file is an image or an IDX file of images."""
-    return plain_suffix(path) in IMAGE_SUFFIXES or "-idx" in path.name
 
 
 def find_corpus(folder: Path) -> Path | None:
@@ -59,6 +53,11 @@ def find_vectors(folder: Path) -> Path | None:
         if plain_suffix(path) in VECTOR_SUFFIXES and stem(path) not in _QUERY_STEMS
     ]
     return others[0] if len(others) == 1 else None
+
+
+def is_named_for_documents(path: Path) -> bool:
+    """Whether a file's name says that it holds documents: docs.npy, vectors.npy and the like."""
+    return stem(path) in _DOCUMENT_STEMS
 
 
 def find_ids(vector_file: Path) -> Path | None:

@@ -110,6 +110,11 @@ def ask_hub(hub_name: str, revision: str | None) -> str:
         return "the hub cannot be reached"
 
 
+def may_read_images(files: ModelFiles) -> bool:
+    """False where a model's files lack the settings of an image processor; True says little."""
+    return files.downloads or any(Path(files.location).rglob("*processor_config.json"))
+
+
 def weights_hash(folder: Path) -> str:
     """ "sha256:..." of a folder's weights file, "" where there is none; read by blocks."""
     for name in _WEIGHTS:

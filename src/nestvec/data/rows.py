@@ -1,10 +1,15 @@
-"""What the readers give: one record a document, one a query."""
+"""What the readers give: one record a document, one a query; and what a source may hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["texts", "images", "vectors"]
+KINDS: tuple[Kind, ...] = ("texts", "images", "vectors")
+"""What a source may hold."""
 
 _NO_COLUMNS: Mapping[str, object] = MappingProxyType({})
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nestvec.adapters.adapter import Adapter
 from nestvec.choose.relevance import fitting_rows, title_queries
 from nestvec.data.documents import passages
+from nestvec.data.encoder import reads_texts
 from nestvec.data.qrels import Qrels, check_known, read_qrels
 from nestvec.data.sentences import drawn_sentences
 from nestvec.data.source import Source
@@ -114,7 +115,10 @@ def train_adapter(
 def supervise(
     material: Material, source: Source, settings: BuildSettings, progress: Progress
 ) -> Supervision:
-    """Given pairs, else a train split, titles, neighbouring passages, sentences, else no labels."""
+    """Given pairs, else a train split, titles, neighbouring passages, sentences, else no labels.
+
+    Of images: given pairs, else a train split, captions, else no labels.
+    """
     held = asked_rows(material)
     path = _pairs_path(source, settings)
     if path is not None:
@@ -129,6 +133,8 @@ def supervise(
             about = f"{len(kept):,} titles, each with its own text"
             return Supervision(queries, pairs, None, np.unique(pairs[:, 1]), about)
     found = _unlabelled(material, settings.seed, NO_LABELS)
+    if material.kind == "images":
+        return _of_captions(material, source, held, settings.seed, progress) or found
     if source.split == "paragraphs":
         found = _of_passages(material, held, settings.seed)
     if found.pairs is None and _asked_in_words(material):
@@ -185,6 +191,29 @@ def _of_passages(material: Material, held: NDArray[np.bool_], seed: int) -> Supe
         np.union1d(first, first + 1),
         about,
     )
+
+
+def _of_captions(
+    material: Material, source: Source, held: NDArray[np.bool_], seed: int, progress: Progress
+) -> Supervision | None:
+    """Captions of images, each with its own; None for fewer than 50 or a model without texts."""
+    if material.encoder is None or not reads_texts(material.encoder):
+        return None
+    told = [
+        (caption, row)
+        for row, captions in enumerate(source.album.captions)
+        for caption in captions
+        if not held[row]
+    ]
+    if len(told) < FEWEST_PAIRS:
+        return None
+    drawn = np.random.default_rng(seed).permutation(len(told))[:MOST_SENTENCES]
+    chosen = [told[place] for place in np.sort(drawn)]
+    queries = encode_queries(material.encoder, [caption for caption, _ in chosen], progress)
+    rows = np.array([row for _, row in chosen], np.int64)
+    pairs = np.column_stack([np.arange(len(rows)), rows])
+    about = f"{len(chosen):,} captions, each with its own image"
+    return Supervision(queries, pairs, None, np.unique(rows), about)
 
 
 def _of_sentences(

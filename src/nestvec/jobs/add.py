@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from nestvec.data.rows import Row
 from nestvec.data.source import Source, open_source
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.jobs.checks import check_collection
 from nestvec.jobs.embed import work_folder
-from nestvec.jobs.material import BLOCK_ROWS
+from nestvec.jobs.encoders import kind_of
+from nestvec.jobs.material import encode_source
 from nestvec.jobs.search import Opened
 from nestvec.progress import Progress, quiet
 
@@ -55,6 +54,8 @@ def add(
     text_column: str | None = None,
     vector_column: str | None = None,
     split: str = "none",
+    kind: str | None = None,
+    skip_broken: bool = False,
     trust_remote_code: bool = False,
     api: str | None = None,
     device: str = "auto",
@@ -62,10 +63,12 @@ def add(
 ) -> Added:
     """Add the rows of a source to the collection at path, in one commit.
 
-    src: texts for a collection of texts, which its own model encodes as it did the others; vectors
-    for one of vectors. replace: rows of the same ids are replaced; otherwise they are refused.
-    text_column, vector_column, split: how src is read. trust_remote_code, api, device: as for
-    open_collection. An interrupted run leaves `<path>.work`, and goes on there when run again.
+    src: texts for a collection of texts, or images for one of images, which its own model encodes
+    as it did the others; vectors for one of vectors. replace: rows of the same ids are replaced;
+    otherwise they are refused.
+    text_column, vector_column, split, kind, skip_broken: how src is read. trust_remote_code, api,
+    device: as for open_collection. An interrupted run leaves `<path>.work`, and goes on there when
+    run again.
     Raises UserError, and adds nothing, for what cannot be used, a source of the other kind, ids
     that repeat or are there already, columns that the collection has not, and while another
     process is writing.
@@ -73,16 +76,27 @@ def add(
     begun = time.monotonic()
     check_collection(path)
     listener = progress or quiet()
-    source = open_source(src, text_column=text_column, vector_column=vector_column, split=split)
+    source = open_source(
+        src,
+        text_column=text_column,
+        vector_column=vector_column,
+        split=split,
+        kind=kind,
+        skip_broken=skip_broken,
+    )
     before = Collection.open(Path(path))
     opened = Opened(before, trust_remote_code=trust_remote_code, api=api, device=device)
     _check_kind(before, source)
-    source.survey()
+    source.survey(listener)
     rows = _Rows(source)
     before.check_add(rows, replacing=replace)
     place = Path(path)
-    texts = source.kind == "texts"
-    vectors = _encoded(opened, source, place, listener) if texts else source.vectors
+    if source.kind == "vectors":
+        vectors = source.vectors
+    else:
+        titled = before.manifest.encoder.get("documents") == "title and text"
+        work = work_folder(place)
+        vectors = encode_source(source, opened.encoder, work, listener, titled).vectors
     after = before.add(rows, vectors, replacing=replace, progress=listener)
     del vectors
     shutil.rmtree(work_folder(place), ignore_errors=True)
@@ -91,27 +105,10 @@ def add(
 
 
 def _check_kind(collection: Collection, source: Source) -> None:
-    of_texts = bool(collection.manifest.encoder.get("settings"))
-    if of_texts == (source.kind == "texts"):
+    kind = kind_of(collection.manifest.encoder)
+    if kind == source.kind:
         return
-    kind, other = ("texts", "vectors") if of_texts else ("vectors", "texts")
     raise UserError(
-        f"{collection.path} was built from {kind}, and {source.path} holds {other}: add {kind}, "
-        "or build a collection of its own."
+        f"{collection.path} was built from {kind}, and {source.path} holds {source.kind}: add "
+        f"{kind}, or build a collection of its own."
     )
-
-
-def _encoded(opened: Opened, source: Source, place: Path, progress: Progress) -> NDArray[Any]:
-    """The source's texts as the collection's model encodes them, by blocks that a rerun keeps."""
-    from nestvec.data.encode import encode_texts
-
-    titled = opened.collection.manifest.encoder.get("documents") == "title and text"
-    encoded = encode_texts(
-        (row.titled_text if titled else row.text for row in source.rows()),
-        opened.encoder,
-        work_folder(place) / "vectors.npy",
-        total=source.tally.rows,
-        progress=progress,
-        block_rows=BLOCK_ROWS,
-    )
-    return encoded.vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,15 @@ from nestvec.choose.relevance import (
     from_qrels,
     title_queries,
 )
+from nestvec.data.encoder import reads_texts
+from nestvec.data.image_places import LABEL
 from nestvec.data.rows import Query, Row
 from nestvec.data.source import Source, read_queries
 from nestvec.errors import UserError
 from nestvec.jobs.encoders import encoder_of
+from nestvec.jobs.image_questions import ask_captions, ask_classes
 from nestvec.jobs.questions import (
+    CLASSES,
     FEWEST_TITLES,
     Questions,
     ask_agreement,
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Asking:
-    """What will be asked of texts, known before they are encoded.
+    """What will be asked of texts or images, known before they are encoded.
 
     titled: whether documents are encoded with their titles; not where these are the queries.
     finish: (encoder, vectors, ids, similarity, progress) -> the questions. notes: sentences that
@@ -53,27 +57,9 @@ class Asking:
 
 def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
     """What to ask of a source of texts that has been surveyed."""
-    queries = source.queries()
-    if queries and source.qrels_path is not None:
-        qrels, about = source.qrels(), _about(source)
-        measure = settings.metric or LABEL_MEASURE
-        judged_queries(queries, qrels)
-
-        def labelled(
-            encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], _: str, p: Progress
-        ) -> Questions:
-            return ask_judged(encoder, queries, qrels, ids, measure, about, p)
-
-        return Asking(not _ask_by_title(source, queries, qrels), labelled)
-    if queries:
-
-        def given(
-            encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], sim: str, p: Progress
-        ) -> Questions | None:
-            asked = encode_queries(encoder, [query.text for query in queries], p)
-            return ask_agreement(vectors, asked, queries, settings, sim, p)
-
-        return Asking(True, given)
+    given = _given(source, settings)
+    if given is not None:
+        return given
     titles = [""] * source.tally.rows
     if source.tally.titled:
         titles = [honest_title(row) for row in source.rows()]
@@ -99,6 +85,55 @@ def ask_texts(source: Source, settings: EvaluateSettings) -> Asking:
             "repeated by another row or by the beginning of their own text.",
         )
     return Asking(True, unlabelled, notes)
+
+
+def ask_images(source: Source, settings: EvaluateSettings) -> Asking:
+    """What to ask of a source of images that has been surveyed.
+
+    Given queries; else captions, where the model reads texts; else classes; else the images
+    themselves.
+    """
+    given = _given(source, settings)
+    if given is not None:
+        return given
+
+    def asked(
+        encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], sim: str, p: Progress
+    ) -> Questions | None:
+        found = ask_captions(encoder, source, settings, p) if reads_texts(encoder) else None
+        images = source.album.images
+        if found is None and images.labels is not None:
+            names = [images.classes[label] for label in images.labels]
+            found = ask_classes(vectors, names, ids, settings)
+        return found or hold_out(vectors, settings, sim, p)
+
+    return Asking(True, asked)
+
+
+def _given(source: Source, settings: EvaluateSettings) -> Asking | None:
+    """Given queries, with judgements or without; None where there are none."""
+    queries = source.queries()
+    if queries and source.qrels_path is not None:
+        qrels, about = source.qrels(), _about(source)
+        measure = settings.metric or LABEL_MEASURE
+        judged_queries(queries, qrels)
+
+        def labelled(
+            encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], _: str, p: Progress
+        ) -> Questions:
+            return ask_judged(encoder, queries, qrels, ids, measure, about, p)
+
+        return Asking(not _ask_by_title(source, queries, qrels), labelled)
+    if queries:
+
+        def unjudged(
+            encoder: Encoder, vectors: NDArray[Any], ids: Sequence[str], sim: str, p: Progress
+        ) -> Questions | None:
+            asked = encode_queries(encoder, [query.text for query in queries], p)
+            return ask_agreement(vectors, asked, queries, settings, sim, p)
+
+        return Asking(True, unjudged)
+    return None
 
 
 def ask_vectors(
@@ -162,6 +197,10 @@ def ask_collection(
         raise UserError(
             f"qrels judge queries, and only {settings.qrels} was given: name the queries, too."
         )
+    if stored is not None and stored.get("kind") == CLASSES:
+        labels = [label for batch in opened.batches((LABEL,)) for label in batch[LABEL]]
+        measured = replace(settings, metric=settings.metric or stored["measure"])
+        return ask_classes(vectors, labels, ids, measured)
     if stored is not None:
         kept_questions = Questions.from_json(stored, ids, settings.metric)
         if kept_questions is not None:

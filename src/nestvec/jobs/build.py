@@ -1,4 +1,4 @@
-"""From texts or vectors to a compressed, measured, searchable collection."""
+"""From texts, images or vectors to a compressed, measured, searchable collection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nestvec.jobs.build_sheet import build_sheet, short_command
 from nestvec.jobs.checks import check_build
 from nestvec.jobs.choose import Picked, pick, pick_unmeasured
 from nestvec.jobs.embed import work_folder
-from nestvec.jobs.encoders import kept_settings
+from nestvec.jobs.encoders import IMAGES, kept_settings
 from nestvec.jobs.evaluate import remarks
 from nestvec.jobs.evaluation import SCHEMA_VERSION, Evaluation, interval_json
 from nestvec.jobs.machine import describe_machine, peak_rss_mb
@@ -44,6 +44,7 @@ HALF_RANGE = 60_000.0
 class BuildResult:
     """What was built, what it costs and what it keeps.
 
+    kind: texts, images or vectors.
     full: value, low, high of the full vectors' quality; kept: the share of it that the plan
     keeps on queries it was not chosen by; both None where the rows are too few to measure.
     bytes_per_vector: what the plan reads of a row, code and facts. total_bytes: of all rows'
@@ -55,6 +56,7 @@ class BuildResult:
 
     out: str
     report: str
+    kind: str
     items: int
     dim: int
     model: str | None
@@ -97,6 +99,7 @@ class BuildResult:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; the grid itself is in the report and in evaluate."""
         return {
+            "kind": self.kind,
             "items": self.items,
             "dim": self.dim,
             "model": self.model,
@@ -136,7 +139,7 @@ def build(
     progress: Progress | None = None,
     **options: Unpack[BuildOptions],
 ) -> BuildResult:
-    """Build a collection from texts or vectors, at the fewest bytes that keep the wish.
+    """Build a collection from texts, images or vectors, at the fewest bytes that keep the wish.
 
     src: a file or folder, None with demo=True. out: the collection to make, a new folder.
     options: the fields of BuildSettings, such as keep=0.99 or max_bytes=48.
@@ -252,6 +255,7 @@ def _result(
     return BuildResult(
         out=str(place),
         report=str(place / "report.html"),
+        kind=material.kind,
         items=items,
         dim=dim,
         model=material.model,
@@ -311,6 +315,13 @@ def _too_few(items: int, pays_from: int, codec_bytes: int, parts: str) -> Sequen
     )
 
 
+def _documents(material: Material) -> str:
+    """What of a row was encoded, as the manifest says it."""
+    if material.kind == "images":
+        return IMAGES
+    return "title and text" if material.titled else "text"
+
+
 def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Manifest:
     encoder = material.encoder
     described: dict[str, object] = {}
@@ -319,7 +330,7 @@ def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Ma
         described = {
             "settings": kept_settings(settings),
             "description": encoder.describe(),
-            "documents": "title and text" if material.titled else "text",
+            "documents": _documents(material),
         }
         said = encoder.describe()
         prompts = {kind: str(said.get(f"{kind}_prompt") or "") for kind in ("query", "document")}

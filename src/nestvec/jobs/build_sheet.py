@@ -30,6 +30,8 @@ TRAINED_ON = {
 KINDS = {
     "labels": "judgements that came with the queries",
     "title->text": "titles that must find their own text",
+    "caption->image": "captions that must find their own image; others may fit as well",
+    "same class": "every other image of the query's class",
     "agreement": "agreement with exact search by the full vectors",
 }
 #: options of the command that have another name than their field
@@ -56,7 +58,7 @@ def build_sheet(
             picked.method,
         )
     model = f", {material.model}" if material.model else ""
-    kind = "vectors" if material.kind == "vectors" else "texts"
+    kind = "texts" if material.kind == "collection" else material.kind
     return Sheet(
         name=Path(result.out).name,
         summary=(
@@ -147,6 +149,7 @@ def _questions(material: Material, picked: Picked, seed: int) -> tuple[Question,
         picked.coded,
         picked.code_bytes,
         seed,
+        material.thumbnail,
     )
 
 

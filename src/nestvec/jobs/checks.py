@@ -11,7 +11,7 @@ from pathlib import Path
 from nestvec.data.source import Source, open_demo, open_source
 from nestvec.data.tasks import Kind, task_kind
 from nestvec.errors import UserError
-from nestvec.jobs.encoders import check_encoder, width_of
+from nestvec.jobs.encoders import check_encoder, check_image_encoder, width_of
 from nestvec.jobs.settings import (
     DEMO_OUT,
     BuildSettings,
@@ -41,7 +41,8 @@ def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> 
         return open_demo()
     if src is None:
         raise UserError(
-            "a SRC is needed, texts or vectors; got none. Name a file or folder, or try --demo."
+            "a SRC is needed, texts, images or vectors; got none. Name a file or folder, or try "
+            "--demo."
         )
     return open_source(
         src,
@@ -50,6 +51,8 @@ def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> 
         split=settings.split,
         queries=settings.queries,
         qrels=settings.qrels,
+        kind=settings.kind,
+        skip_broken=settings.skip_broken,
     )
 
 
@@ -62,7 +65,9 @@ def check_settings(settings: EvaluateSettings, kind: str) -> None:
         Measure.parse(settings.metric)
     if settings.spec != "auto":
         parse_spec(settings.spec)
-    if kind == "texts":
+    if kind == "images":
+        check_image_encoder(settings)
+    if kind in ("texts", "images"):
         check_encoder(settings)
         width = width_of(settings)
         if settings.spec != "auto" and width is not None:
@@ -129,8 +134,10 @@ def check_embed(
         )
     check_free(place)
     source = check_source(src, settings)
-    if source.kind != "texts":
+    if source.kind == "vectors":
         raise UserError(f"{source.path} holds vectors already: there is nothing to embed.")
+    if source.kind == "images":
+        check_image_encoder(settings)
     check_encoder(settings)
     return place, source
 

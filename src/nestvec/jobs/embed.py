@@ -1,4 +1,4 @@
-"""Texts to a file of vectors."""
+"""Texts or images to a file of vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from nestvec.jobs.checks import check_embed
 from nestvec.jobs.encoders import make_encoder, width_notes
 from nestvec.jobs.machine import peak_rss_mb
-from nestvec.jobs.material import BLOCK_ROWS, truncation
+from nestvec.jobs.material import encode_source, left_out, truncation
 from nestvec.jobs.settings import EmbedOptions, EmbedSettings
 from nestvec.progress import Progress, quiet
 from nestvec.vectors import save_vectors
@@ -46,7 +46,7 @@ def embed(
     progress: Progress | None = None,
     **options: Unpack[EmbedOptions],
 ) -> EmbedResult:
-    """Encode the texts of a source into a file of vectors with their ids.
+    """Encode the texts or images of a source into a file of vectors with their ids.
 
     options: the fields of EmbedSettings, such as model. Raises UserError for what cannot be used.
     """
@@ -59,27 +59,18 @@ def embed_with(
     settings: EmbedSettings,
     progress: Progress | None = None,
 ) -> EmbedResult:
-    """As embed, the options in one record: title and text together, float32 vectors.
+    """As embed, the options in one record: float32 vectors, of texts with their titles.
 
     An interrupted run leaves `<out>.work`, and goes on there when it is run again.
     Raises UserError where the source cannot be used or out exists.
     """
-    from nestvec.data.encode import encode_texts
-
     begun = time.monotonic()
     listener = progress or quiet()
     place, source = check_embed(src, out, settings)
-    source.survey()
+    source.survey(listener)
     encoder = make_encoder(settings)
     work = work_folder(place)
-    encoded = encode_texts(
-        (row.titled_text for row in source.rows()),
-        encoder,
-        work / "vectors.npy",
-        total=source.tally.rows,
-        progress=listener,
-        block_rows=BLOCK_ROWS,
-    )
+    encoded = encode_source(source, encoder, work, listener)
     items, dim = encoded.vectors.shape
     save_vectors(place, encoded.vectors, None if place.suffix == ".npy" else source.ids)
     truncated, resumed = encoded.truncated, encoded.resumed
@@ -96,7 +87,7 @@ def embed_with(
         time.monotonic() - begun,
         peak_rss_mb(),
         str(place),
-        (*width_notes(settings), *truncation(truncated, items, encoder)),
+        (*left_out(source), *width_notes(settings), *truncation(truncated, items, encoder)),
     )
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from nestvec.data.model_nesting import TrainedNesting
 
 
+IMAGES = "images"
+"""What a manifest says was encoded, where that was images."""
+
+
 def check_encoder(settings: EmbedSettings) -> None:
     """Raise UserError where the model cannot be had; imports no torch."""
     from nestvec.data.encoder import DEVICES
@@ -26,6 +30,21 @@ def check_encoder(settings: EmbedSettings) -> None:
         width_notes(settings)
     else:
         make_encoder(settings)
+
+
+def check_image_encoder(settings: EmbedSettings) -> None:
+    """Raise UserError where the model's files show that it reads no images; imports no torch."""
+    from nestvec.data.encoder import no_images
+    from nestvec.data.model_files import MINILM, find_model, may_read_images
+
+    if settings.api is not None:
+        raise UserError(
+            f"a server embeds texts alone; got images and the API {settings.api}: give a model "
+            "that reads images with --model, and no --api."
+        )
+    # minilm is the default for texts, and may not even be installed where images are
+    if settings.model == MINILM or not may_read_images(find_model(settings.model)):
+        raise no_images(settings.model)
 
 
 def width_notes(settings: EmbedSettings) -> tuple[str, ...]:
@@ -109,6 +128,13 @@ def kept_settings(settings: EmbedSettings) -> dict[str, Any]:
     """What a collection keeps of the settings, to make the same encoder again."""
     names = ("model", "query_prompt", "doc_prompt", "trust_remote_code", "api", "dimensions")
     return {name: getattr(settings, name) for name in names}
+
+
+def kind_of(described: Mapping[str, Any]) -> str:
+    """What a collection was built from, by its manifest's encoder: texts, images or vectors."""
+    if not described.get("settings"):
+        return "vectors"
+    return "images" if described.get("documents") == IMAGES else "texts"
 
 
 def encoder_of(

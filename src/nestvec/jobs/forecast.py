@@ -11,6 +11,7 @@ from typing import Any
 from nestvec.choose.specs import codebook_specs
 from nestvec.codec.fitting import shrink
 from nestvec.codec.spec import check_width, parse_spec
+from nestvec.data.encoder import image_encoder
 from nestvec.data.source import Source
 from nestvec.jobs.checks import check_build
 from nestvec.jobs.encoders import make_encoder
@@ -56,16 +57,17 @@ def forecast(
 ) -> Forecast:
     """What build would make of the same arguments; everything is checked, nothing written.
 
-    Of texts, all are read and a few encoded, to learn the model's speed on this machine.
+    Of texts and images, all are read and a few encoded, to learn the model's speed here.
     """
     listener = progress or quiet()
     _, source = check_build(src, out, settings)
-    items = source.survey().rows
-    note = "no texts to encode; the rest is a rough figure"
+    items = source.survey(listener).rows
+    note = "nothing to encode; the rest is a rough figure"
     encode_s = 0.0
-    if source.kind == "texts":
+    if source.kind != "vectors":
         dim, encode_s = _timed(source, items, settings, listener)
-        note = f"{encode_s:,.0f} s of it encoding, by the speed of {TIMED_TEXTS} of the texts"
+        timed = min(TIMED_TEXTS, items)
+        note = f"{encode_s:,.0f} s of it encoding, by the speed of {timed} of the {source.kind}"
     else:
         dim = source.vectors.shape[1]
     spec = codebook_specs(items)[-1] if settings.spec == "auto" else settings.spec
@@ -114,15 +116,22 @@ def codebook_bytes(spec: str, dim: int, rows: int, code_bytes: int) -> int:
 def _timed(
     source: Source, items: int, settings: BuildSettings, progress: Progress
 ) -> tuple[int, float]:
-    """Width of the vectors, and seconds that all texts would take."""
+    """Width of the vectors, and seconds that all texts or images would take."""
     drawn = set(random.Random(settings.seed).sample(range(items), min(TIMED_TEXTS, items)))
-    sample = [row.titled_text for place, row in enumerate(source.rows()) if place in drawn]
     encoder = make_encoder(settings)
-    encoder.prepare(sample[:32])
-    encoder.encode(sample[:8], "document")  # the first call is slower than all others
-    progress.start("timing the model", len(sample))
-    begun = time.perf_counter()
-    encoder.encode(sample, "document")
+    progress.start("timing the model", None)
+    if source.kind == "images":
+        pictures, reader = source.album.images, image_encoder(encoder)
+        reader.encode_images(list(pictures.pictures([min(drawn)])))
+        begun = time.perf_counter()
+        for place in sorted(drawn):
+            reader.encode_images([pictures.picture(place)])
+    else:
+        sample = [row.titled_text for place, row in enumerate(source.rows()) if place in drawn]
+        encoder.prepare(sample[:32])
+        encoder.encode(sample[:8], "document")  # the first call is slower than all others
+        begun = time.perf_counter()
+        encoder.encode(sample, "document")
     seconds = time.perf_counter() - begun
     progress.finish()
-    return encoder.dim, seconds * items / len(sample)
+    return encoder.dim, seconds * items / len(drawn)

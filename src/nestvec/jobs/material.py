@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter
+from nestvec.data.encoder import image_encoder
 from nestvec.data.rows import Row
 from nestvec.data.source import Source
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
-from nestvec.jobs.asking import ask_collection, ask_texts, ask_vectors
+from nestvec.jobs.asking import ask_collection, ask_images, ask_texts, ask_vectors
 from nestvec.jobs.encoders import make_encoder, trained_widths, width_notes
 from nestvec.jobs.questions import Questions, hold_out
 from nestvec.jobs.settings import EvaluateSettings
@@ -24,10 +25,13 @@ from nestvec.progress import Progress
 from nestvec.vectors import check_vectors
 
 if TYPE_CHECKING:
+    from nestvec.data.encode import Encoded
     from nestvec.data.encoder import Encoder
 
 #: rows between two marks of an interrupted run; a model on a CPU takes some seconds for them
 BLOCK_ROWS = 1024
+#: the longer side of a picture in a report
+THUMBNAIL_PIXELS = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,7 @@ class Material:
     titled: whether documents were encoded with their titles. widths: those that the model says it
     was trained for, none where it says nothing.
     truncated: documents the model cut, None where unknown. encode_seconds: 0 for vectors.
+    thumbnail: of a row that is an image, a small JPEG file; None for other kinds.
     adapter: the collection's; vectors are those before it. collection: that they are of, or None.
     """
 
@@ -56,6 +61,7 @@ class Material:
     model: str | None = None
     titled: bool = True
     widths: tuple[int, ...] = ()
+    thumbnail: Callable[[int], bytes] | None = None
     adapter: Adapter | None = None
     collection: Collection | None = None
 
@@ -77,45 +83,30 @@ class _NoRows:
 
 
 def gather(source: Source, settings: EvaluateSettings, work: Path, progress: Progress) -> Material:
-    """Read, check and (for texts) encode a source; blocks of vectors are kept in `work`.
+    """Read, check and (but for vectors) encode a source; blocks of vectors are kept in `work`.
 
     All of the source is read once and checked before the model is loaded.
     """
-    source.survey()
+    source.survey(progress)
     name = "the running Python's documentation" if settings.demo else source.path.name
     if source.kind == "vectors":
         similarity = settings.similarity or "cosine"
         questions = ask_vectors(source, settings, similarity, progress)
         return Material(
             name, "vectors", _Rows(source), source.ids, source.vectors, similarity, questions,
-            warnings=_empty_rows(source),
+            warnings=left_out(source),
         )  # fmt: skip
-    return _gather_texts(source, settings, work, name, progress)
-
-
-def _gather_texts(
-    source: Source, settings: EvaluateSettings, work: Path, name: str, progress: Progress
-) -> Material:
-    from nestvec.data.encode import encode_texts
-
-    asking = ask_texts(source, settings)
+    asking = (ask_images if source.kind == "images" else ask_texts)(source, settings)
     encoder = make_encoder(settings)
     similarity = settings.similarity or encoder.metric
     begun = time.monotonic()
-    encoded = encode_texts(
-        (row.titled_text if asking.titled else row.text for row in source.rows()),
-        encoder,
-        work / "vectors.npy",
-        total=source.tally.rows,
-        progress=progress,
-        dtype="float16" if similarity == "cosine" else "float32",
-        block_rows=BLOCK_ROWS,
-    )
+    dtype: Literal["float16", "float32"] = "float16" if similarity == "cosine" else "float32"
+    encoded = encode_source(source, encoder, work, progress, asking.titled, dtype)
     seconds = time.monotonic() - begun
     questions = asking.finish(encoder, encoded.vectors, source.ids, similarity, progress)
     return Material(
         name,
-        "texts",
+        source.kind,
         _Rows(source),
         source.ids,
         encoded.vectors,
@@ -125,7 +116,7 @@ def _gather_texts(
         encoded.truncated,
         seconds,
         (
-            *_empty_rows(source),
+            *left_out(source),
             *asking.notes,
             *width_notes(settings),
             *truncation(encoded.truncated, source.tally.rows, encoder),
@@ -133,6 +124,7 @@ def _gather_texts(
         encoder.name,
         asking.titled,
         trained_widths(settings),
+        _thumbnails(source),
     )
 
 
@@ -176,7 +168,48 @@ def gather_collection(path: Path, settings: EvaluateSettings, progress: Progress
     )
 
 
-def _empty_rows(source: Source) -> tuple[str, ...]:
+def _thumbnails(source: Source) -> Callable[[int], bytes] | None:
+    if source.kind != "images":
+        return None
+    images = source.album.images
+    return lambda row: images.thumbnail(row, THUMBNAIL_PIXELS)
+
+
+def encode_source(
+    source: Source,
+    encoder: Encoder,
+    work: Path,
+    progress: Progress,
+    titled: bool = True,
+    dtype: Literal["float16", "float32"] = "float32",
+) -> Encoded:
+    """The vectors of a surveyed source of texts or images, by blocks that a rerun keeps in `work`.
+
+    titled: texts are encoded with their titles. Raises UserError where images are given to a model
+    that reads none.
+    """
+    from nestvec.data.encode import encode_images, encode_texts
+
+    place = work / "vectors.npy"
+    if source.kind == "images":
+        return encode_images(
+            source.album.images, image_encoder(encoder), place, progress=progress, dtype=dtype
+        )
+    return encode_texts(
+        (row.titled_text if titled else row.text for row in source.rows()),
+        encoder,
+        place,
+        total=source.tally.rows,
+        progress=progress,
+        dtype=dtype,
+        block_rows=BLOCK_ROWS,
+    )
+
+
+def left_out(source: Source) -> tuple[str, ...]:
+    """A sentence where a surveyed source has rows that are not used, else none."""
+    if source.kind == "images":
+        return source.album.notes
     if not source.tally.empty:
         return ()
     return (

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nestvec.choose.relevance import (
     AGREEMENT_MEASURE,
     LABEL_MEASURE,
+    Kind,
     QueryTask,
     agreement,
     exact_neighbours,
@@ -30,6 +31,8 @@ from nestvec.progress import Progress
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
 
+#: the kind of questions that the rows' own labels answer
+CLASSES: Kind = "same class"
 #: fewer titles than this measure too little; agreement is asked for instead
 FEWEST_TITLES = 20
 #: agreement wants a few rows to draw queries from, and ten others to rank
@@ -54,13 +57,16 @@ class Questions:
 
     def to_json(self) -> dict[str, Any] | None:
         """Given judgements with their words and vectors, so that a collection can be measured
-        again, and without its model.
+        again, and without its model; of classes only that they were asked, since rows keep them.
         """
-        if self.task.kind != "labels" or not all(self.texts):
+        if self.task.kind == CLASSES:
+            return {"measure": self.task.measure, "kind": CLASSES, "about": self.about}
+        if self.task.kind not in ("labels", "caption->image") or not all(self.texts):
             return None
         rows = np.ascontiguousarray(self.task.vectors, dtype="<f4")
         return {
             "measure": self.task.measure,
+            "kind": self.task.kind,
             "about": self.about,
             "queries": [
                 {"id": identity, "text": text}
@@ -89,6 +95,7 @@ class Questions:
         # in the order of the queries, which JSON's keys need not keep
         qrels = {identity: record["qrels"][identity] for identity in texts}
         task = from_qrels(vectors, list(texts), ids, qrels, measure or record["measure"])
+        task = replace(task, kind=record.get("kind", task.kind))
         words = tuple(texts[identity] for identity in task.ids)
         return cls(task, words, record["about"], qrels)
 

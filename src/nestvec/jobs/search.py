@@ -1,4 +1,4 @@
-"""A collection with its encoder: text in, hits out."""
+"""A collection with its encoder: a text or an image in, hits out."""
 
 from __future__ import annotations
 
@@ -91,8 +91,30 @@ class Opened:
             raise UserError("a question must hold a word; got an empty text.")
         if not is_whole(question):
             raise UserError(f"a question is text in UTF-8; got {question!r}; type it again.")
-        vectors = self.encoder.encode([question], "query")
+        vectors = self.text_encoder.encode([question], "query")
         return _answer(question, self.collection.search(vectors, checked, where=where)[0])
+
+    def search_image(
+        self,
+        path: str | os.PathLike[str],
+        k: int | None = None,
+        plan: Plan | str | None = None,
+        where: str | None = None,
+    ) -> Answer:
+        """The hits of an image file; k, plan and where as for search.
+
+        Raises UserError where the file is no image, or the collection's model reads none.
+        """
+        from nestvec.data.encoder import image_encoder
+        from nestvec.data.images import open_image
+
+        checked = self.check(plan, k)
+        picture = open_image(Path(path))
+        if not self.collection.manifest.encoder.get("settings"):
+            raise _without_model(self.collection.path, "an image")
+        vectors = image_encoder(self.encoder).encode_images([picture])
+        found = self.collection.search(vectors, checked, where=where)[0]
+        return _answer(os.fspath(path), found)
 
     def search_vectors(
         self,
@@ -125,6 +147,19 @@ class Opened:
 
         return self.search_vectors(load_vectors(path).vectors, k, plan, where)
 
+    @property
+    def text_encoder(self) -> Encoder:
+        """The same, where it reads texts; raises UserError where it reads images alone."""
+        from nestvec.data.encoder import reads_texts
+
+        if not reads_texts(self.encoder):
+            raise UserError(
+                f"the model {self.encoder.name} reads images alone, so {self.collection.path} "
+                "cannot be asked by a text: ask it by a picture (--image FILE), or build it with a "
+                "model that reads both."
+            )
+        return self.encoder
+
     @cached_property
     def encoder(self) -> Encoder:
         """The model that the collection was built with, loaded.
@@ -133,10 +168,7 @@ class Opened:
         """
         kept = self.collection.manifest.encoder.get("settings")
         if not kept:
-            raise UserError(
-                f"a text needs a model, and {self.collection.path} was built from vectors: "
-                "search it by vectors of the same model (--vector FILE)."
-            )
+            raise _without_model(self.collection.path, "a text")
         return encoder_of(
             kept,
             trust_remote_code=self._trust_remote_code,
@@ -163,6 +195,13 @@ def open_collection(
     place = Path(path)
     collection = Snapshot.open(place) if version is None else open_version(place, version)
     return Opened(collection, trust_remote_code=trust_remote_code, api=api, device=device)
+
+
+def _without_model(path: Path, asked: str) -> UserError:
+    return UserError(
+        f"{asked} needs a model, and {path} was built from vectors: search it by vectors of the "
+        "same model (--vector FILE)."
+    )
 
 
 def _answer(question: str, result: Result) -> Answer:

@@ -47,6 +47,8 @@ class ReadSettings:
     split: "paragraphs" makes one row a paragraph, "none" one a text.
     queries, qrels: paths; where None, those beside SRC. qrels may also be a split's name.
     demo: read the running Python's documentation strings instead of a SRC.
+    kind: "texts", "images" or "vectors", where SRC holds more than one; None finds out.
+    skip_broken: leave images out that cannot be read, instead of refusing them all.
     """
 
     text_column: str | None = None
@@ -55,13 +57,16 @@ class ReadSettings:
     queries: str | None = None
     qrels: str | None = None
     demo: bool = False
+    kind: str | None = None
+    skip_broken: bool = False
 
 
 @dataclass(frozen=True)
 class EmbedSettings(ReadSettings):
-    """How texts become vectors.
+    """How texts or images become vectors.
 
-    model: "minilm", a sentence-transformers name or folder, or a name the API knows.
+    model: "minilm", a sentence-transformers name or folder, or a name the API knows; images need
+    one that reads them, which minilm does not.
     query_prompt, doc_prompt: put before each text; None takes the model's own.
     api: the address of an OpenAI-compatible server; dimensions: what to ask it, or the model, for;
     any_dimensions: fewer than the model was trained for, too. device: "auto", or a torch device.
@@ -82,7 +87,7 @@ class EvaluateSettings(EmbedSettings):
     """What is measured.
 
     metric: the measure of quality, such as nDCG@10; None takes nDCG@10 for queries with
-    judgements or made of titles, and R@10 for agreement with exact search.
+    judgements or made of titles, captions or classes, and R@10 for agreement with exact search.
     similarity: how vectors compare; None takes the model's own, and cosine for vectors.
     spec: the nested code, or "auto", which is a collection's own where that is fitted as a new one
     would be. sample_queries: most queries made from the texts
@@ -212,6 +217,8 @@ class ReadOptions(TypedDict, total=False):
     queries: str | None
     qrels: str | None
     demo: bool
+    kind: str | None
+    skip_broken: bool
 
 
 class EmbedOptions(ReadOptions, total=False):

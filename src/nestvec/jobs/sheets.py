@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,12 @@ def shown_questions(
     coded: Coded,
     cut: int,
     seed: int,
+    thumbnail: Callable[[int], bytes] | None = None,
 ) -> tuple[Question, ...]:
-    """A few queries drawn by seed, with their hits by full vectors, at the cut and below it."""
+    """A few queries drawn by seed, with their hits by full vectors, at the cut and below it.
+
+    thumbnail: a small JPEG file of a row that is an image; some sixty of them are shown.
+    """
     task = questions.task
     count = min(SHOWN_QUESTIONS, len(task.ids))
     drawn = np.sort(np.random.default_rng(seed).choice(len(task.ids), count, replace=False))
@@ -101,6 +106,7 @@ def shown_questions(
     read = [4 * vectors.shape[1], *(each + _fact_bytes(coded.codec) for each in cuts)]
     wanted = {int(row) for hits in found for row in hits.ravel()} | {int(r) for r in own if r >= 0}
     words = _words(rows, ids, wanted)
+    pictures = {row: _data_uri(thumbnail(row)) for row in wanted} if thumbnail else {}
     if not any(words.values()):
         return ()
     relevance = task.relevance
@@ -116,14 +122,21 @@ def shown_questions(
                 name,
                 n_bytes,
                 tuple(
-                    Hit(ids[row], words.get(row, ""), row in full, row in relevant)
+                    Hit(
+                        ids[row],
+                        words.get(row, ""),
+                        row in full,
+                        row in relevant,
+                        pictures.get(row, ""),
+                    )
                     for row in (int(each) for each in hits[place])
                 ),
             )
             for name, n_bytes, hits in zip(names, read, found, strict=True)
         )
         text = questions.texts[query] or words.get(int(own[place]), "") or task.ids[query]
-        shown.append(Question(text[:KEPT_CHARACTERS], readings))
+        picture = pictures.get(int(own[place]), "")
+        shown.append(Question(text[:KEPT_CHARACTERS], readings, picture))
     return tuple(shown)
 
 
@@ -156,6 +169,10 @@ def _coded_hits(
     here = np.flatnonzero(own >= 0)
     scores[here, own[here]] = -np.inf
     return exact_top(scores, k)
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 def _words(rows: Iterable[Row], ids: Sequence[str], wanted: set[int]) -> dict[int, str]:

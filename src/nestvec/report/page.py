@@ -255,7 +255,7 @@ def _questions(sheet: Sheet) -> str:
 def _question(question: Question) -> str:
     readings = "".join(_reading(reading) for reading in question.readings)
     return (
-        f'<div class="question"><h3>{escape(_cut(question.text))}</h3>'
+        f'<div class="question"><h3>{_image(question.picture)}{escape(_cut(question.text))}</h3>'
         f'<div class="readings">{readings}</div></div>'
     )
 
@@ -265,12 +265,19 @@ def _reading(reading: Reading) -> str:
     for hit in reading.hits:
         badge = '<span class="badge relevant">relevant</span>' if hit.relevant else ""
         badge += "" if hit.agrees else '<span class="badge">new</span>'
-        mark = "" if hit.agrees else ' class="differs"'
-        items.append(f"<li{mark}><div>{badge}{escape(_cut(hit.text or hit.id))}</div></li>")
+        marks = [*(() if hit.agrees else ("differs",)), *(("pictured",) if hit.picture else ())]
+        mark = f' class="{" ".join(marks)}"' if marks else ""
+        words = f"<div>{badge}{escape(_cut(hit.text or hit.id))}</div>"
+        items.append(f"<li{mark}>{_image(hit.picture)}{words}</li>")
     return (
         f'<div class="reading"><h4>{escape(reading.name)} '
         f"<span>{reading.bytes:,g} bytes</span></h4><ol>{''.join(items)}</ol></div>"
     )
+
+
+def _image(picture: str) -> str:
+    """The element of a picture; what it shows is said beside it."""
+    return f'<img src="{escape(picture)}" alt="">' if picture else ""
 
 
 def _cut(text: str) -> str:

@@ -78,12 +78,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Hit:
-    """One hit of one reading. agrees: also among the full vectors' hits; relevant: judged so."""
+    """One hit of one reading. agrees: also among the full vectors' hits; relevant: judged so.
+
+    picture: of an image, a small JPEG as a data URI; "" where there is none.
+    """
 
     id: str
     text: str
     agrees: bool
     relevant: bool
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Question:
-    """A real query and its hits at several byte counts, the full vectors first."""
+    """A real query and its hits at several byte counts, the full vectors first.
+
+    picture: of a query that is an image, as Hit has it.
+    """
 
     text: str
     readings: tuple[Reading, ...]
+    picture: str = ""
 
 
 @dataclass(frozen=True)

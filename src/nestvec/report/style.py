@@ -119,7 +119,12 @@ details[open] summary{{margin-bottom:12px}}
   padding:6px 0;border-top:1px solid var(--rule)}}
 .reading li::before{{content:counter(hit);color:var(--soft)}}
 .reading li.differs{{color:var(--soft)}}
+.reading li.pictured{{grid-template-columns:20px 76px 1fr;gap:0 10px}}
+.reading li.pictured::before{{margin-right:-10px}}
 .reading li div{{overflow-wrap:anywhere;min-width:0}}
+.question img{{display:block;width:76px;height:76px;object-fit:cover;border-radius:6px;
+  background:var(--panel)}}
+.question h3 img{{margin:0 0 8px;width:96px;height:96px}}
 .badge{{font-size:12px;white-space:nowrap;border-radius:4px;padding:0 5px;margin-right:5px;
   border:1px solid var(--rule);color:var(--soft)}}
 .badge.relevant{{color:var(--paper);background:var(--good);border-color:var(--good)}}
