@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nestvec.index.kernels_vectors import widened
+from nestvec.index.kernels_vectors import gathered, widened
 
 #: every finite float16 there is
 ALL = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -24,3 +24,10 @@ def test_some_rows_of_some_width(width: int) -> None:
         expected = rows[some, :width].astype(np.float32)
         np.testing.assert_array_equal(widened(rows, some, width), expected)
     assert widened(rows, np.empty(0, np.int64), width).shape == (0, width)
+
+
+@pytest.mark.parametrize("width", [1, 7, 20])
+def test_scattered_rows_of_some_width(width: int) -> None:
+    rows = np.random.default_rng(0).standard_normal((50, 20)).astype(np.float32)
+    for some in (np.array([4, 4, 0, 49]), np.empty(0, np.int64), np.arange(30)[::3]):
+        np.testing.assert_array_equal(gathered(rows, some, width), rows[some, :width])

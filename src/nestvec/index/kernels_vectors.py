@@ -1,4 +1,7 @@
-"""Compiled reading of stored vectors: float16 to float32, which numpy does a number at a time."""
+"""Compiled reading of stored vectors, which numpy does a number at a time.
+
+float16 becomes float32; leading coordinates of scattered rows are copied.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,21 @@ def widened(vectors: NDArray[np.float16], rows: slice | I64, width: int) -> F32:
     found = np.empty((len(picked), width), np.uint32)
     _widen(_frozen(bits), _frozen(picked), found, found.view(np.float32))
     return found.view(np.float32)
+
+
+def gathered(vectors: F32, rows: I64, width: int) -> F32:
+    """The first `width` coordinates of some rows of vectors (n, d): (m, width)."""
+    found = np.empty((len(rows), width), np.float32)
+    _gather(_frozen(vectors), _frozen(np.ascontiguousarray(rows, np.int64)), found)
+    return found
+
+
+@compiled(boundscheck=False)
+def _gather(vectors: F32, rows: I64, out: F32) -> None:
+    for i in range(len(rows)):
+        row = rows[i]
+        for j in range(out.shape[1]):
+            out[i, j] = vectors[row, j]
 
 
 @compiled(boundscheck=False)

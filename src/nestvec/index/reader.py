@@ -25,7 +25,7 @@ from nestvec.index.bounds import (
 )
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
-from nestvec.index.kernels_vectors import widened
+from nestvec.index.kernels_vectors import gathered, widened
 from nestvec.index.plan import Plan
 from nestvec.index.store import Fragment, RowStore
 
@@ -341,6 +341,8 @@ class Reader:
             return self._adapter.transform(vectors[rows], width)
         if vectors.dtype == np.float16:
             return widened(vectors, rows, width)
+        if vectors.dtype == np.float32 and not isinstance(rows, slice):
+            return gathered(vectors, rows, width)
         return np.ascontiguousarray(vectors[rows, :width], dtype=np.float32)
 
     def _gather(self, name: str, rows: I64) -> NDArray[Any]:
@@ -349,7 +351,10 @@ class Reader:
             out[mine] = self._cache.column(fragment, name)[local]
         return out
 
-    def _by_fragment(self, rows: I64) -> Iterator[tuple[Fragment, NDArray[Any], I64]]:
+    def _by_fragment(self, rows: I64) -> Iterator[tuple[Fragment, NDArray[Any] | slice, I64]]:
+        if len(self._store.fragments) == 1:
+            yield self._store.fragments[0], slice(None), rows
+            return
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(numbers):
             fragment = self._store.fragments[number]
