@@ -41,6 +41,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "usearch": ("index/graph.py",),
     "safetensors": (
         "adapters/adapter.py",
+        "choose/labeller.py",
         "codec/*.py",
         "learn/models.py",
         "learn/sentence_model.py",

@@ -140,6 +140,18 @@ class VectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return losses
 
+    def heads(self) -> dict[int, tuple[F32, F32]]:
+        """{width: (weight (classes, width), bias (classes,))}, as numpy has them."""
+        check_is_fitted(self)
+        state = {name: each.numpy() for name, each in self.heads_.state_dict().items()}
+        if "head.weight" in state:
+            weight, bias = state["head.weight"], state["head.bias"]
+            return {width: (weight[:, :width], bias) for width in self.widths_}
+        return {
+            width: (state[f"heads.{i}.weight"], state[f"heads.{i}.bias"])
+            for i, width in enumerate(self.widths_)
+        }
+
     def logits(self, X: NDArray[Any]) -> dict[int, F32]:
         """{width: (n, classes)} of vectors (n, d)."""
         check_is_fitted(self)
