@@ -103,3 +103,20 @@ def test_a_derived_array_is_computed_once(tmp_path: Path, store: RowStore) -> No
         )
         assert found.sum() == 1000
     assert calls == [1]
+
+
+def test_single_rows_are_read_from_a_map_of_their_own(
+    tmp_path: Path, store: RowStore, data: Arrays
+) -> None:
+    cache = Cache(store, tmp_path / "cache")
+    vectors = cache.column(store.fragments[0], "vector")
+    single = cache.scattered(vectors)
+    assert not np.shares_memory(vectors, single)
+    np.testing.assert_array_equal(single, data.vectors[:1500])
+    assert cache.scattered(vectors) is single
+    # what is in memory, or lies on no disk any more, is itself
+    assert cache.scattered(data.vectors) is data.vectors
+    other = cache.column(store.fragments[1], "vector")
+    for path in (tmp_path / "cache").iterdir():
+        path.unlink()
+    assert cache.scattered(other) is other

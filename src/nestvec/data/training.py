@@ -44,12 +44,14 @@ _SPLIT = "split"
 class Examples:
     """columns: {name: values}, equally long, in the order a loss takes them; at least one row.
 
-    Texts are strings, scores floats, labels strings. source: where they come from.
+    Texts are strings, scores floats, labels strings. source: where they come from. images: of
+    pictures, whose places in it are the first column.
     """
 
     shape: Shape
     columns: dict[str, list[Any]]
     source: str
+    images: Any = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -60,7 +62,7 @@ class Examples:
             return self
         picks = sorted(random.Random(seed).sample(range(len(self)), rows))
         columns = {name: [values[i] for i in picks] for name, values in self.columns.items()}
-        return Examples(self.shape, columns, self.source)
+        return Examples(self.shape, columns, self.source, self.images)
 
 
 def read_examples(

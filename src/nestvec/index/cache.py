@@ -12,6 +12,7 @@ to, the array is kept in memory.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ class Cache:
         self._store = store
         self._folder = folder
         self._open: dict[str, NDArray[Any]] = {}
+        # the array that was asked for stays with its twin, so that its id stays its own
+        self._scattered: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def planes(self, fragment: Fragment, groups: tuple[tuple[int, int], ...]) -> U8:
         """Neighbouring code columns plane-major: (ceil(rows / 1024), bytes of all, 1024) uint8.
@@ -93,6 +96,16 @@ class Cache:
             dtype,
             lambda: self._read(fragment, (name,), row_bytes),
         )
+
+    def scattered(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The same array of this cache, for reading single rows: nothing around them is read.
+
+        What is mapped is otherwise read ahead by megabytes, which pushes out of a small memory what
+        the next scan needs.
+        """
+        if id(array) not in self._scattered:
+            self._scattered[id(array)] = array, _read_singly(array)
+        return self._scattered[id(array)][1]
 
     def derived(
         self,
@@ -194,6 +207,20 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray
         return None
     # A plain array over the same pages: memmap's own slicing costs microseconds a call.
     return np.asarray(array)
+
+
+def _read_singly(array: NDArray[Any]) -> NDArray[Any]:
+    """A second map of a mapped file, without reading ahead; the array itself if there is none."""
+    base = array.base
+    advice = getattr(mmap, "MADV_RANDOM", None)
+    if not isinstance(base, np.memmap) or base.filename is None or advice is None:
+        return array
+    try:
+        again = np.memmap(base.filename, array.dtype, "r", base.offset, array.shape)
+    except OSError:  # removed since
+        return array
+    again._mmap.madvise(advice)  # type: ignore[attr-defined]
+    return np.asarray(again)
 
 
 def _write(

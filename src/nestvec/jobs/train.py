@@ -21,14 +21,16 @@ from nestvec.jobs.checks import check_free
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.learn.launched import is_first
 from nestvec.learn.recipe import load_recipe, parse_recipe
-from nestvec.learn.recipe_tables import PAIR_LOSSES, Recipe
+from nestvec.learn.recipe_tables import NEW_MODELS, PAIR_LOSSES, Recipe
 from nestvec.progress import Progress
 
 if TYPE_CHECKING:
     from nestvec.data.training import Examples, Shape
+    from nestvec.learn.pixels import Pixels
 
 _RECIPE = "recipe.json"
 _TOKENIZERS = ("*tokenizer*", "vocab*", "merges*", "*.model", "*.spm")
+_PROCESSOR = "preprocessor_config.json"
 _LOGS = "runs"  # TensorBoard's, where transformers' trainer puts them
 
 
@@ -75,7 +77,7 @@ def train(
     else:
         plan = load_recipe(recipe, settings)
     place = Path(out)
-    files, examples, dev = check_training(plan, place)
+    files, examples, dev = check_training(plan, place, progress)
 
     from nestvec.learn.models import save_heads, save_model, trained_nesting
     from nestvec.learn.objective import Objective
@@ -83,25 +85,40 @@ def train(
     from nestvec.learn.sentence_model import load_model, quiet_libraries, set_dropout
     from nestvec.learn.trainer import train_model
 
-    with quiet_libraries():
-        model = load_model(
-            plan.model.name,
-            files.location,
-            max_tokens=plan.model.max_tokens,
-            remote_code=plan.model.trust_remote_code,
-        )
+    if files is None:
+        from nestvec.learn.image_models import new_image_model
+
+        assert plan.images.size is not None
+        model = new_image_model(plan.model.name, plan.images.size, plan.train.seed)
+    else:
+        with quiet_libraries():
+            model = load_model(
+                plan.model.name,
+                files.location,
+                max_tokens=plan.model.max_tokens,
+                remote_code=plan.model.trust_remote_code,
+            )
     if plan.model.dropout is not None:
         set_dropout(model, plan.model.dropout)
     if plan.model.rotate:
         rotate(model, list(examples.columns.values())[1 if examples.shape == "pairs" else 0])
     labels = _labels(plan, examples)
+    pictures = [_pixels(model, each, plan.images.size, progress) for each in (examples, dev)]
     objective = Objective(model, plan, classes=len(labels or ()))
     workplace = place.with_name(place.name + ".partial")
     workplace.mkdir(parents=True, exist_ok=True)
     (workplace / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
     try:
         trained = train_model(
-            objective, plan, examples, workplace, dev=dev, labels=labels, progress=progress
+            objective,
+            plan,
+            examples,
+            workplace,
+            dev=dev,
+            labels=labels,
+            progress=progress,
+            pixels=pictures[0],
+            dev_pixels=pictures[1],
         )
     except UserError:  # it would come again, so there is nothing to go on with
         if is_first():
@@ -134,23 +151,40 @@ def train(
     )
 
 
-def check_training(recipe: Recipe, out: Path) -> tuple[ModelFiles, Examples, Examples | None]:
-    """Everything that can be known without torch: the place, the model, its width, the data."""
-    from nestvec.data.training import read_examples
+def _pixels(
+    model: Any, examples: Examples | None, size: int | None, progress: Progress | None
+) -> Pixels | None:
+    if examples is None or examples.images is None or size is None:
+        return None
+    from nestvec.learn.pixels import pixels_for
 
+    return pixels_for(model, examples.images, size, progress)
+
+
+def check_training(
+    recipe: Recipe, out: Path, progress: Progress | None = None
+) -> tuple[ModelFiles | None, Examples, Examples | None]:
+    """Everything that can be known without torch: the place, the model, its width, the data.
+
+    The files are None for a new model of images.
+    """
     _check_place(recipe, out)
     reporter = recipe.train.report_to
     if reporter != "none" and importlib.util.find_spec(reporter) is None:
         raise UserError(f"train.report_to {reporter!r} needs that package: pip install {reporter}.")
-    files = find_model(recipe.model.name)
-    if not files.downloads:
-        _check_fits(recipe, Path(files.location))
+    pictured = recipe.images.size is not None
+    files = None
+    if not pictured or recipe.model.name not in NEW_MODELS:
+        files = find_model(recipe.model.name)
+    folder = None if files is None or files.downloads else Path(files.location)
+    if folder is not None:
+        _check_fits(recipe, folder)
     data, shape = recipe.data, _shape(recipe)
-    examples = read_examples(data.train, shape, columns=data.columns, split=data.train_split).drawn(
+    examples = _examples(recipe, data.train, data.train_split, progress).drawn(
         data.rows, recipe.train.seed
     )
     _check_shape(recipe, examples)
-    width = None if files.downloads else read_width(Path(files.location))
+    width = None if folder is None else read_width(folder)
     if recipe.model.rotate and width is not None and len(examples) < width:
         raise UserError(
             f"model.rotate needs at least {width} examples, one a dimension; got {len(examples)}: "
@@ -160,10 +194,29 @@ def check_training(recipe: Recipe, out: Path) -> tuple[ModelFiles, Examples, Exa
         return files, examples, None
     if recipe.loss.kind == "masked_words":
         raise UserError("masked_words has no measure on dev data: leave data.dev out.")
-    dev = read_examples(data.dev, shape, columns=data.columns, split=data.dev_split)
+    dev = _examples(recipe, data.dev, data.dev_split, progress)
     if shape == "scored":
         _check_grades(dev)
     return files, examples, dev
+
+
+def _examples(recipe: Recipe, place: str, split: str, progress: Progress | None) -> Examples:
+    """Texts, or pictures where the recipe is of such."""
+    from nestvec.data.training import read_examples
+
+    shape, columns = _shape(recipe), recipe.data.columns
+    if recipe.images.size is None:
+        return read_examples(place, shape, columns=columns, split=split)
+    from nestvec.data.image_examples import read_image_examples
+
+    return read_image_examples(
+        place,
+        shape,
+        columns=columns,
+        split=split,
+        skip_broken=recipe.images.skip_broken,
+        progress=progress,
+    )
 
 
 def _shape(recipe: Recipe) -> Shape:
@@ -188,6 +241,13 @@ def _check_place(recipe: Recipe, out: Path) -> None:
 
 
 def _check_fits(recipe: Recipe, folder: Path) -> None:
+    if recipe.images.size is not None:
+        if folder.is_dir() and next(folder.rglob(_PROCESSOR), None) is None:
+            raise UserError(
+                f"a model of images has {_PROCESSOR}; {recipe.model.name!r} has none: name a "
+                "model of images, or leave [images] out."
+            )
+        return
     # transformers makes up a tokenizer of five tokens where a folder has none
     if folder.is_dir() and not any(True for name in _TOKENIZERS for _ in folder.rglob(name)):
         raise UserError(f"the model {recipe.model.name!r} has no tokenizer: get its files anew.")

@@ -12,6 +12,7 @@ from nestvec.data.training import Examples
 from nestvec.learn.layers import Layers, encode_layers
 from nestvec.learn.losses.nested import prefix_name
 from nestvec.learn.losses.two_d import layer_name
+from nestvec.learn.pixels import Pixels, encode_pictures
 from nestvec.measure.clusters import correct
 from nestvec.measure.metrics import Measure, Relevance, ranks_of_relevant
 from nestvec.measure.similarity import spearman
@@ -31,17 +32,25 @@ class DevMeasure:
 
     Pairs: nDCG@10 of each anchor's positives among all of the dev data's. Scored pairs:
     Spearman's correlation of cosines with scores. Labelled texts: accuracy of the nearest other
-    text's label. layers: of the model, where cuts name any.
+    text's label. layers: of the model, where cuts name any. pixels: of pictures, which then stand
+    for texts: those of pairs have a text each, which is what a picture should find.
     """
 
     def __init__(
-        self, dev: Examples, cuts: Cuts, *, layers: Layers | None = None, batch: int = 64
+        self,
+        dev: Examples,
+        cuts: Cuts,
+        *,
+        layers: Layers | None = None,
+        batch: int = 64,
+        pixels: Pixels | None = None,
     ) -> None:
         self.measure = _MEASURES[dev.shape]
         self._dev = dev
         self._cuts = cuts
         self._layers = layers
         self._batch = batch
+        self._pixels = pixels
 
     def by_cut(self, model: Any) -> dict[str, float]:
         """{cut: value} of a model; cuts are named "64" or "layer 3:64"."""
@@ -71,8 +80,10 @@ class DevMeasure:
             for width in widths
         ]
 
-    def _encode(self, model: Any, texts: Sequence[str]) -> dict[int | None, F32]:
-        """{layer: vectors (n, d)} of the texts, in order."""
+    def _encode(self, model: Any, texts: Sequence[Any]) -> dict[int | None, F32]:
+        """{layer: vectors (n, d)} of the texts, or pictures by their places, in order."""
+        if self._pixels is not None and not isinstance(texts[0], str):
+            return {None: encode_pictures(model, self._pixels, texts, batch=self._batch)}
         if self._layers is None:
             found = model.encode(
                 list(texts), batch_size=self._batch, show_progress_bar=False, truncate_dim=None

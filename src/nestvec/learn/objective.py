@@ -28,6 +28,7 @@ from nestvec.learn.losses.temperature import (
 from nestvec.learn.losses.two_d import draw, ese, fixed_pairs, two_d, uniform_layers
 from nestvec.learn.losses.weights import LearnedWeights, sampled_nesting
 from nestvec.learn.losses.words import MaskedWords
+from nestvec.learn.pixels import with_disturbed
 from nestvec.learn.recipe_tables import PAIR_LOSSES, Recipe
 from nestvec.nesting import Nesting
 
@@ -96,7 +97,7 @@ class Objective(nn.Module):
         if self.words is not None:
             words: Parts = self.words(self.model, features[0], self._generator())
             return words
-        columns = [self._embed(column) for column in features]
+        columns = [self._embed(self._disturbed(column)) for column in features]
         if self.layers is not None:
             return self._layered(list(zip(*columns, strict=True)), labels)
         return self._nested([column[0] for column in columns], labels)
@@ -108,6 +109,12 @@ class Objective(nn.Module):
             return self._run(self.model, features)
         bare = unwrapped(self.model)
         return cached(lambda chunk: self._run(bare, dict(chunk)), features, mini_batch)
+
+    def _disturbed(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Features, their pictures disturbed while training: alike when a step is taken again."""
+        if not self.training or self.recipe.images.size is None:
+            return features
+        return with_disturbed(features, self.recipe.images, self._generator())
 
     def _run(self, model: Any, features: dict[str, Any]) -> tuple[Tensor, ...]:
         output = model(dict(features))

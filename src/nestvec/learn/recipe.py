@@ -19,6 +19,7 @@ from nestvec.errors import UserError
 from nestvec.learn.recipe_faults import contradictions
 from nestvec.learn.recipe_tables import (
     DataTable,
+    ImagesTable,
     LayersTable,
     LossTable,
     ModelTable,
@@ -33,6 +34,7 @@ _TABLES: dict[str, type] = {
     "nesting": NestingTable,
     "loss": LossTable,
     "layers": LayersTable,
+    "images": ImagesTable,
     "train": TrainTable,
 }
 

@@ -12,6 +12,7 @@ from nestvec.learn.recipe_tables import (
     PAIR_LOSSES,
     REPORTERS,
     SCHEDULES,
+    ImagesTable,
     LayersTable,
     LossTable,
     Recipe,
@@ -44,6 +45,7 @@ def contradictions(recipe: Recipe) -> list[str]:
     faults.extend(_nesting_faults(recipe))
     faults.extend(_layer_faults(recipe))
     faults.extend(_word_faults(recipe))
+    faults.extend(_image_faults(recipe))
     return faults
 
 
@@ -85,6 +87,7 @@ def _ranges(recipe: Recipe) -> list[str]:
         "model.max_tokens": recipe.model.max_tokens,
         "nesting.per_step": recipe.nesting.per_step,
         "layers.width": recipe.layers.width,
+        "images.size": recipe.images.size,
     }
     for name, value in above.items():
         if value is not None and value <= 0:
@@ -202,4 +205,22 @@ def _word_faults(recipe: Recipe) -> list[str]:
         faults.append("masked_words has no gradient caching: leave train.mini_batch out")
     if recipe.model.rotate:
         faults.append("masked_words trains words, not the vectors: leave model.rotate out")
+    return faults
+
+
+def _image_faults(recipe: Recipe) -> list[str]:
+    images, kind = recipe.images, recipe.loss.kind
+    if images.size is None:
+        if images != ImagesTable():
+            return ["[images] needs a size, the pixels of a side, got none"]
+        return []
+    faults = []
+    if kind in ("cosent", "masked_words"):
+        faults.append(f"pictures are trained by cross_entropy or a loss of pairs, not by {kind}")
+    if recipe.layers.kind or recipe.model.rotate or recipe.model.max_tokens:
+        faults.append("[images] excludes layers, model.rotate and model.max_tokens")
+    if not 0 <= images.crop < max(images.size, 1):
+        faults.append(f"images.crop is from 0 to below the size, got {images.crop}")
+    if images.zoom is not None and not 0 < images.zoom <= 1:
+        faults.append(f"images.zoom is a share above 0 and at most 1, got {images.zoom:g}")
     return faults

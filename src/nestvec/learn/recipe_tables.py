@@ -12,6 +12,7 @@ PAIR_LOSSES = ("info_nce", "temp_agg", "temp_agg_mrl", "temp_spec_mrl")
 LOSSES = (*PAIR_LOSSES, "cosent", "cross_entropy", "masked_words")
 LAYER_LOSSES = ("two_d", "uniform", "ese", "pairs")
 SCHEDULES = ("constant", "linear", "cosine")
+NEW_MODELS = ("resnet-small", "resnet-18", "resnet-50", "vit-small")
 HEADS = ("separate", "tied")
 # On banking77, 250 steps: accuracy .78 to .92 at 8 to 384 dimensions, for .31 to .82 by .01.
 _HEADS_RATE, _OTHERS_RATE = 0.1, 0.01
@@ -39,7 +40,8 @@ class DataTable:
     """What is trained on, and measured on the way.
 
     train, dev: a .jsonl, .csv, .tsv or .parquet file (gzipped or not), a folder in the BEIR layout,
-    or a Hugging Face dataset, "datasets:NAME" or "datasets:NAME:CONFIGURATION". columns: of the
+    or a Hugging Face dataset, "datasets:NAME" or "datasets:NAME:CONFIGURATION"; of pictures, see
+    ImagesTable, a folder by class, IDX, .npy, .npz or .parquet with their bytes. columns: of the
     file, in the order that the loss takes them; found by their usual names where empty.
     train_split, dev_split: judgements of a BEIR folder, a split of a dataset, or rows whose column
     `split` says so.
@@ -110,9 +112,10 @@ class TrainTable:
     batch: examples a step on each device; mini_batch: examples encoded at a time, by gradient
     caching. learning_rate: of the model; own_learning_rate: of what the loss trains itself (class
     heads: .1 where None; weights of widths, a temperature: .01), which starts from nothing: heads
-    read short prefixes of unit vectors, and must grow. warmup (share of the
-    steps), weight_decay, seed. bfloat16: compute in it. evaluate_every, save_every: steps, None for
-    each epoch's end. patience: stop after so many evaluations without a better mean over widths.
+    read short prefixes of unit vectors, and must grow; of pictures, where None, the model's. warmup
+    (share of the steps), weight_decay, seed. bfloat16: compute in it. evaluate_every, save_every:
+    steps, None for each epoch's end. patience: stop after so many evaluations without a better mean
+    over widths.
     report_to: of the trainer, such as tensorboard.
     """
 
@@ -134,6 +137,23 @@ class TrainTable:
 
 
 @dataclass(frozen=True)
+class ImagesTable:
+    """Pictures in place of texts, where it has a size: data.train is then one of pictures.
+
+    size: height and width in pixels that pictures are brought to. Disturbed at each step: crop:
+    shifted by up to so many pixels each way. flip: every second one mirrored. zoom: cut to this
+    share of the area or more, and stretched. skip_broken: leave out files that are no pictures. A
+    model of NEW_MODELS is made anew, with random weights.
+    """
+
+    size: int | None = None
+    crop: int = 0
+    flip: bool = False
+    zoom: float | None = None
+    skip_broken: bool = False
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole recipe; see the tables."""
 
@@ -142,6 +162,7 @@ class Recipe:
     nesting: NestingTable = field(default_factory=NestingTable)
     loss: LossTable = field(default_factory=LossTable)
     layers: LayersTable = field(default_factory=LayersTable)
+    images: ImagesTable = field(default_factory=ImagesTable)
     train: TrainTable = field(default_factory=TrainTable)
 
     def nesting_for(self, dim: int) -> Nesting:
@@ -156,6 +177,8 @@ class Recipe:
         given = self.train.own_learning_rate
         if given is not None:
             return given
+        if self.images.size is not None:
+            return self.train.learning_rate
         return _HEADS_RATE if self.loss.kind == "cross_entropy" else _OTHERS_RATE
 
     def to_json(self) -> dict[str, Any]:

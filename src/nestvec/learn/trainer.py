@@ -21,6 +21,9 @@ try:
         SentenceTransformerTrainingArguments,
     )
     from sentence_transformers.base.evaluation import BaseEvaluator
+    from sentence_transformers.sentence_transformer.data_collator import (
+        SentenceTransformerDataCollator,
+    )
     from transformers import EarlyStoppingCallback, TrainerCallback
 except ImportError:
     raise MissingExtra("training a model", "train") from None
@@ -31,6 +34,7 @@ from nestvec.learn.distributed import average_gradients, processes, unwrapped
 from nestvec.learn.launched import is_first, world_size
 from nestvec.learn.models import trained_nesting
 from nestvec.learn.objective import Objective
+from nestvec.learn.pixels import Pixels
 from nestvec.learn.recipe_tables import Recipe, TrainTable
 from nestvec.learn.sentence_model import quiet_libraries
 
@@ -63,11 +67,14 @@ def train_model(
     dev: Examples | None = None,
     labels: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    pixels: Pixels | None = None,
+    dev_pixels: Pixels | None = None,
 ) -> Trained:
     """Train the objective's model in place on examples, with checkpoints in workplace.
 
     Goes on from the last checkpoint there, to the same weights as a run that was not interrupted.
-    labels: {label: class} of labelled texts. dev: measured at every width while training.
+    labels: {label: class} of labelled texts. dev: measured at every width while training. pixels,
+    dev_pixels: the pictures of examples and dev, where these are of pictures.
     Runs as one process of several where torchrun or accelerate started it.
     """
     model = unwrapped(objective.model)
@@ -85,10 +92,11 @@ def train_model(
                 own_rate=recipe.own_rate if objective.own_state() else None,
             ),
             train_dataset=_dataset(examples, labels),
+            data_collator=None if pixels is None else _collator(model, pixels),
             loss=objective,
             evaluator=None
             if dev is None
-            else _Evaluator(_measure(dev, objective), recipe.train.learning_rate),
+            else _Evaluator(_measure(dev, objective, dev_pixels), recipe.train.learning_rate),
             callbacks=_callbacks(objective, recipe.train, told),
         )
         trainer.remove_callback(transformers.PrinterCallback)
@@ -269,9 +277,9 @@ def _arguments(
     )
 
 
-def _measure(dev: Examples, objective: Objective) -> DevMeasure:
+def _measure(dev: Examples, objective: Objective, pixels: Pixels | None) -> DevMeasure:
     if objective.layers is None:
-        return DevMeasure(dev, {None: objective.nesting.widths})
+        return DevMeasure(dev, {None: objective.nesting.widths}, pixels=pixels)
     trained = trained_nesting(unwrapped(objective.model), objective.recipe)
     return DevMeasure(dev, dict(sorted(trained.layers.items())), layers=objective.layers)
 
@@ -286,6 +294,16 @@ def _dataset(examples: Examples, labels: Mapping[str, int] | None) -> Any:
     elif examples.shape == "scored":
         columns["score"] = values[2]
     return datasets.Dataset.from_dict(columns)
+
+
+def _collator(model: Any, pixels: Pixels) -> SentenceTransformerDataCollator:
+    """The usual one, but that whole numbers are places of pictures."""
+
+    def features(values: list[Any], **told: Any) -> Any:
+        pictured = isinstance(values[0], int)
+        return pixels(values) if pictured else model.preprocess(values, **told)
+
+    return SentenceTransformerDataCollator(preprocess_fn=features)
 
 
 def _read_log(

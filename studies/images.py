@@ -1,0 +1,226 @@
+"""Nested image models on three small sets: make study NAME=images DATA=folder.
+
+fashion_mnist (IDX files of Zalando's Fashion-MNIST), cifar10 and tiny_imagenet32 (Parquet files of
+small JPEGs; CIFAR-10, and Tiny ImageNet at 32 x 32). By default a small ResNet 256 wide, on 20,000,
+18,000 and 36,000 training pictures and three seeds; FULL=1 trains ResNet-18 on all of them, for
+longer. Arms: MRL, MRL-E, and FF, a model for each width; from FF of full width also SVD and random
+coordinates. Told at every width: accuracy of the heads, 1-NN accuracy, mAP@10 and P@10 (2,000 test
+pictures against 10,000 training pictures, the same class being relevant), with paired differences
+from FF over pictures and the spread over seeds; what is told of MRL alone is in images_more.py; and
+cascades, their thresholds from training pictures that were held out. Outcomes of models are kept in
+--work; a rerun adds what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from studies.image_models import DIM, PLANS, Outcome, Plan, Trainings, pictures_of
+from studies.images_cascade import cascades
+from studies.images_more import more
+from studies.images_report import as_markdown, picture
+from studies.trained import F32, F64, command_of, machine, parser_of
+
+from nestvec.measure.classes import (
+    ap_at_k,
+    ap_by_k,
+    first_right,
+    nearest_rows,
+    precision_at_k,
+    relevant_hits,
+)
+from nestvec.measure.clusters import correct
+from nestvec.measure.intervals import bootstrap_mean, paired_difference
+from nestvec.measure.probes import linear_probe
+
+I64 = NDArray[np.int64]
+K = 10
+QUERIES = 2_000
+DATABASE = 10_000
+PROBED = 5_000
+RANKED = ("1-NN", "mAP@10", "mAP@10 by k", "P@10")
+Values = dict[str, dict[int, dict[str, F64]]]
+"""{arm: {width: {measure: a value for each picture}}}."""
+
+
+def main() -> None:
+    """Train, measure, and write images.json, images.md and a picture a set."""
+    parser = parser_of("images", __doc__)
+    parser.add_argument("--sets", nargs="+", default=[plan.name for plan in PLANS])
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    begun = time.perf_counter()
+    result: dict[str, Any] = {
+        "command": command_of("images", sets=options.sets, seeds=options.seeds),
+        "machine": machine(),
+        "sets": {},
+    }
+    for plan in PLANS:
+        if plan.name in options.sets:
+            trainings = Trainings(pictures_of(plan, options.data), options.data, options.work)
+            result["sets"][plan.name] = of_set(trainings, range(options.seeds))
+    result["seconds"] = round(time.perf_counter() - begun, 1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "images.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "images.md").write_text(as_markdown(result))
+    for name, each in result["sets"].items():
+        (options.out / f"images-{name}.svg").write_text(picture(name, each))
+    print(as_markdown(result))
+
+
+def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
+    """Everything about one set."""
+    plan = trainings.plan
+    of_seed = [values_of(trainings, plan, seed) for seed in seeds]
+    arms = list(of_seed[0])
+    told: dict[str, Any] = {"arms": {}, "leads": {}}
+    for arm in arms:
+        told["arms"][arm] = over_seeds([each[arm] for each in of_seed])
+        if arm != "ff":
+            pairs = [(each[arm], each["ff"]) for each in of_seed]
+            told["leads"][arm] = leads_over_seeds(pairs)
+    mrl = [trainings.outcome("mrl", plan.widths, seed) for seed in seeds]
+    labels = trainings.pictures.labels
+    return {
+        "widths": plan.widths,
+        "fitted": len(trainings.pictures.fitted),
+        "held": len(trainings.pictures.held),
+        "test": len(labels[1]),
+        "classes": len(trainings.pictures.train.classes),
+        "epochs": plan.epochs,
+        "seeds": len(seeds),
+        **told,
+        "seconds_a_model": {
+            arm: round(trainings.outcome(arm, plan.widths, 0).seconds, 1)
+            for arm in ("mrl", "mrl-e")
+        }
+        | {"ff": round(trainings.outcome("ff", (DIM,), 0).seconds, 1)},
+        "cascades": cascades(mrl, labels[0][trainings.pictures.held], labels[1]),
+        "more": more(trainings, mrl[0]),
+    }
+
+
+def values_of(trainings: Trainings, plan: Plan, seed: int) -> Values:
+    """All arms of one seed."""
+    labels, asked = trainings.pictures.labels
+    known = labels[trainings.pictures.fitted]
+    found: Values = {}
+    for arm in ("mrl", "mrl-e"):
+        outcome = trainings.outcome(arm, plan.widths, seed)
+        found[arm] = {
+            width: {
+                "accuracy": correct(asked, outcome.logits[width].argmax(axis=1)),
+                **ranked(outcome, known, asked, columns(np.arange(width))),
+            }
+            for width in plan.widths
+        }
+    found["ff"] = {}
+    for width in plan.widths:
+        outcome = trainings.outcome("ff", (width,), seed)
+        found["ff"][width] = {
+            "accuracy": correct(asked, outcome.logits[width].argmax(axis=1)),
+            **ranked(outcome, known, asked, columns(np.arange(width))),
+        }
+    return found | of_full_width(trainings.outcome("ff", (DIM,), seed), plan, known, asked, seed)
+
+
+def of_full_width(full: Outcome, plan: Plan, known: I64, asked: I64, seed: int) -> Values:
+    """What people cut from one model that was not made for it: SVD, and random coordinates."""
+    weight, bias = full.weight, full.bias
+    axes = {
+        "head": np.linalg.svd(weight, full_matrices=True)[2],
+        "features": np.linalg.svd(full.train[drawn(len(known), DATABASE)], full_matrices=False)[2],
+    }
+    some_rows = drawn(len(known), PROBED)
+    order = np.random.default_rng(seed).permutation(DIM)
+    found: Values = {"svd": {}, "random": {}}
+    for width in plan.widths:
+        kept = axes["head"][:width].T
+        logits = (full.test @ kept) @ (weight @ kept).T + bias
+        found["svd"][width] = {
+            "accuracy": correct(asked, logits.argmax(axis=1)),
+            **ranked(full, known, asked, turned(axes["features"][:width])),
+        }
+        some = order[:width]
+        probed = linear_probe(full.train[some_rows][:, some], known[some_rows], full.test[:, some])
+        found["random"][width] = {
+            "accuracy": correct(asked, probed),
+            **ranked(full, known, asked, columns(some)),
+        }
+    return found
+
+
+def ranked(outcome: Outcome, known: I64, asked: I64, cut: Callable[[F32], F32]) -> dict[str, F64]:
+    """Measures of retrieval, test pictures against training pictures, both cut."""
+    rows, queries = drawn(len(known), DATABASE), drawn(len(asked), QUERIES)
+    hits = nearest_rows(cut(outcome.train[rows]), cut(outcome.test[queries]), K)
+    relevant, totals = relevant_hits(hits, known[rows], asked[queries])
+    return {
+        "1-NN": first_right(relevant),
+        "mAP@10": ap_at_k(relevant, K, totals),
+        "mAP@10 by k": ap_by_k(relevant, K),
+        "P@10": precision_at_k(relevant, K),
+    }
+
+
+def columns(some: I64) -> Callable[[F32], F32]:
+    """Takes some coordinates."""
+    return lambda x: x[:, some]
+
+
+def turned(axes: F32) -> Callable[[F32], F32]:
+    """Takes coordinates along axes (m, d)."""
+    return lambda x: x @ axes.T
+
+
+def drawn(count: int, most: int) -> I64:
+    """The same places for every arm and seed."""
+    return np.random.default_rng(0).permutation(count)[:most]
+
+
+def over_seeds(of_seed: list[dict[int, dict[str, F64]]]) -> dict[int, dict[str, Any]]:
+    """{width: {measure: the mean, its interval over pictures, and each seed's}}."""
+    return {
+        width: {
+            measure: {
+                **asdict(bootstrap_mean(np.mean([each[width][measure] for each in of_seed], 0))),
+                "seeds": [round(float(each[width][measure].mean()), 4) for each in of_seed],
+            }
+            for measure in by
+        }
+        for width, by in of_seed[0].items()
+    }
+
+
+def leads_over_seeds(
+    pairs: list[tuple[dict[int, dict[str, F64]], dict[int, dict[str, F64]]]],
+) -> dict[int, dict[str, Any]]:
+    """The same of paired differences."""
+    return {
+        width: {
+            measure: {
+                **asdict(
+                    paired_difference(
+                        np.mean([one[width][measure] for one, _ in pairs], 0),
+                        np.mean([other[width][measure] for _, other in pairs], 0),
+                    )
+                ),
+                "seeds": [
+                    round(float((one[width][measure] - other[width][measure]).mean()), 4)
+                    for one, other in pairs
+                ],
+            }
+            for measure in by
+        }
+        for width, by in pairs[0][0].items()
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Cascades over MRL's heads: thresholds from held-out pictures, told on the test pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from studies.image_models import Outcome
+
+from nestvec.choose.cascade import Cascade, oracle
+from nestvec.measure.intervals import bootstrap_mean, paired_difference
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "greedy": {"policy": "greedy"},
+    "greedy, calibrated": {"policy": "greedy", "calibrate": True},
+    "full accuracy at least cost": {"policy": "accuracy"},
+    "full accuracy at least sum": {"policy": "accuracy", "counted": "sum"},
+}
+DRAWS = 30
+MARGIN = 0.005
+
+
+def cascades(
+    outcomes: Sequence[Outcome], held: NDArray[np.int64], asked: NDArray[np.int64]
+) -> dict[str, Any]:
+    """By policy: accuracy and dims, means over seeds, and how they differ from the full width."""
+    widths = np.array(sorted(outcomes[0].logits))
+    found: dict[str, Any] = {}
+    for name, how in POLICIES.items():
+        values, full, last, summed = [], [], [], []
+        for outcome in outcomes:
+            stopped = Cascade(**how).fit(outcome.held_logits, held).run(outcome.logits)
+            values.append(stopped.labels == asked)
+            full.append(outcome.logits[widths[-1]].argmax(axis=1) == asked)
+            last.append(stopped.widths)
+            summed.append(np.cumsum(widths)[np.searchsorted(widths, stopped.widths)])
+        right, best = np.mean(values, 0), np.mean(full, 0)
+        difference = paired_difference(right, best)
+        dims = float(np.mean(last))
+        found[name] = {
+            "accuracy": asdict(bootstrap_mean(right)),
+            "from_full": asdict(difference),
+            "no_worse_by_half_a_point": difference.low > -MARGIN,
+            "last": dims,
+            "last_of_seeds": [round(float(each.mean()), 2) for each in last],
+            "fewer": float(widths[-1]) / dims,
+            "sum": float(np.mean(summed)),
+            "draws": _drawn(how, outcomes[0], held, asked),
+        }
+    wrong = np.stack([outcomes[0].logits[w].argmax(axis=1) != asked for w in widths])
+    steps = oracle(wrong)
+    found["oracle"] = {
+        "accuracy": float(1 - wrong.all(axis=0).mean()),
+        "last": float(widths[steps].mean()),
+        "sum": float(np.cumsum(widths)[steps].mean()),
+    }
+    return found
+
+
+def _drawn(
+    how: dict[str, Any], outcome: Outcome, held: NDArray[np.int64], asked: NDArray[np.int64]
+) -> dict[str, list[float]]:
+    """Over random halves of held-out and test pictures: mean, and ends of the middle 95 %."""
+    rng = np.random.default_rng(1)
+    widest = max(outcome.logits)
+    found = []
+    for _ in range(DRAWS):
+        own, other = (np.sort(rng.permutation(len(x))[: len(x) // 2]) for x in (held, asked))
+        cascade = Cascade(**how).fit(
+            {w: each[own] for w, each in outcome.held_logits.items()}, held[own]
+        )
+        stopped = cascade.run({w: each[other] for w, each in outcome.logits.items()})
+        full = outcome.logits[widest][other].argmax(axis=1) == asked[other]
+        right = stopped.labels == asked[other]
+        found.append((right.mean(), right.mean() - full.mean(), stopped.widths.mean()))
+    table = np.array(found)
+    ends = np.quantile(table, [0.025, 0.975], axis=0)
+    return {
+        name: [float(table[:, i].mean()), float(ends[0, i]), float(ends[1, i])]
+        for i, name in enumerate(("accuracy", "from_full", "last"))
+    }
