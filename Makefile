@@ -66,7 +66,7 @@ bench: $(READY)
 
 study: $(READY)
 	@test -n "$(NAME)" || { echo "name a study: make study NAME=x" >&2; exit 2; }
-	$(BIN)/python -m studies.$(NAME) $(if $(DATA),--data $(DATA)) $(ARGS)
+	$(BIN)/python -m studies.$(subst -,_,$(NAME)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 clean:
 	rm -rf demo.nv demo.nv.partial .mypy_cache .ruff_cache .pytest_cache .hypothesis

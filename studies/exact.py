@@ -91,7 +91,7 @@ def measured(folder: Path, work: Path) -> dict[str, Any]:
     }
 
 
-def collection_of(vectors: NDArray[np.float16], place: Path) -> Collection:
+def collection_of(vectors: NDArray[Any], place: Path) -> Collection:
     """A collection of vectors (n, d); its code is small, and not used here."""
     codec = Codec("4xcb16", power=0.0, beam=1, sample_rows=5_000).fit(vectors)
     codes = codec.encode(vectors)
