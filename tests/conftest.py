@@ -19,7 +19,10 @@ settings.load_profile("nestvec")
 
 @pytest.fixture(scope="session")
 def image_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small random models of images of 16 pixels: resnet, vit, dinov2, clip."""
+    """A folder with small random models of images of 16 pixels.
+
+    resnet, vit, dinov2; clip and siglip read texts, too.
+    """
     folder = tmp_path_factory.mktemp("image_models")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, as they are imported and as they save
@@ -28,7 +31,7 @@ def image_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save_image_models(folder: Path) -> None:
-    """Write them; those of one tower are 16 wide, clip is 12 wide and spells its words."""
+    """Write them; all are 16 wide but clip, which is 12 wide; clip and siglip spell words."""
     import torch
     import transformers
 
@@ -70,3 +73,18 @@ def save_image_models(folder: Path) -> None:
         ),
         tokenizer=transformers.CLIPTokenizer(vocab=words, merges=[], model_max_length=32),
     ).save_pretrained(folder / "clip")
+    transformers.SiglipModel(
+        transformers.SiglipConfig(
+            text_config={
+                **layers, "vocab_size": len(words), "intermediate_size": 32,
+                "max_position_embeddings": 24, "pad_token_id": 1,
+            },
+            vision_config={**layers, **patches, "intermediate_size": 32},
+        )
+    ).save_pretrained(folder / "siglip")  # fmt: skip
+    transformers.SiglipProcessor(
+        image_processor=transformers.SiglipImageProcessorPil(size={"height": 16, "width": 16}),
+        tokenizer=transformers.CLIPTokenizer(
+            vocab=words, merges=[], model_max_length=24, model_input_names=["input_ids"]
+        ),
+    ).save_pretrained(folder / "siglip")

@@ -1,5 +1,8 @@
 """Encoders of images give what transformers gives, whatever their family."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,7 +30,7 @@ def expected(folder, pictures):
     with torch.inference_mode():
         for picture in pictures:
             pixels = processor(images=picture, return_tensors="pt")["pixel_values"]
-            if folder.name == "clip":
+            if folder.name in ("clip", "siglip"):
                 found = model.get_image_features(pixel_values=pixels)
                 found = found if isinstance(found, torch.Tensor) else found.pooler_output
             elif folder.name == "resnet":
@@ -40,7 +43,7 @@ def expected(folder, pictures):
 
 
 @pytest.mark.parametrize(
-    ("name", "dim"), [("resnet", 16), ("vit", 16), ("dinov2", 16), ("clip", 12)]
+    ("name", "dim"), [("resnet", 16), ("vit", 16), ("dinov2", 16), ("clip", 12), ("siglip", 16)]
 )
 def test_vectors_are_those_of_transformers(image_models, pictures, name, dim):
     encoder = image_encoder(load_encoder(str(image_models / name), device="cpu"))
@@ -60,6 +63,40 @@ def test_a_model_of_two_towers_reads_texts_too(image_models):
     found = encoder.encode(["a dog", "a cat on a mat " * 9], "query")
     assert found.shape == (2, 12)
     assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_texts_of_siglip_are_padded_as_it_was_trained(image_models):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = ["a dog", "a rather long text"]
+    folder = image_models / "siglip"
+    model, tokenizer = (
+        AutoModel.from_pretrained(folder).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    tokens = tokenizer(texts, padding="max_length", max_length=24, return_tensors="pt")
+    with torch.inference_mode():
+        expected = model.get_text_features(input_ids=tokens["input_ids"])
+        expected = getattr(expected, "pooler_output", expected).numpy()
+    encoder = load_encoder(str(folder), device="cpu")
+    np.testing.assert_allclose(encoder.encode(texts, "query"), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(texts[:1], "query"), expected[:1], atol=1e-5)
+
+
+def test_a_tokenizer_without_a_length_is_bound_by_the_places(image_models, tmp_path):
+    model = shutil.copytree(image_models / "clip", tmp_path / "clip")
+    path = model / "tokenizer_config.json"
+    said = json.loads(path.read_text())
+    del said["model_max_length"]
+    path.write_text(json.dumps(said))
+    encoder = load_encoder(str(model), device="cpu")
+    assert encoder.max_tokens == 32
+    usual = load_encoder(str(image_models / "clip"), device="cpu")
+    text = ["a cat on a mat " * 9]
+    np.testing.assert_allclose(
+        encoder.encode(text, "query"), usual.encode(text, "query"), atol=1e-5
+    )
 
 
 def test_what_a_model_does_not_read_is_said_in_a_sentence(image_models, tiny_model, pictures):

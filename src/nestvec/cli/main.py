@@ -20,8 +20,8 @@ from nestvec.errors import UserError
 
 #: subcommand -> its one line in the help; its code is cli/<subcommand>.py
 COMMANDS = {
-    "build": "Turn texts or vectors into a small, measured, searchable collection.",
-    "search": "Answer a question, or one question a line, from a collection.",
+    "build": "Turn texts, images or vectors into a small, measured, searchable collection.",
+    "search": "Answer a question or an image, or one question a line, from a collection.",
     "add": "Add rows to a collection.",
     "delete": "Leave rows out of a collection from now on.",
     "compact": "Free the disk of deleted rows and old versions.",
@@ -33,7 +33,7 @@ COMMANDS = {
     "graph": "Link a collection's rows to their neighbours (HNSW).",
     "plan": "Choose a collection's plan by measurement, or set one.",
     "choose": "Say the cheapest code and plan that keep what you wish.",
-    "embed": "Turn texts into a file of vectors.",
+    "embed": "Turn texts or images into a file of vectors.",
     "fit": "Fit a nested codec on a file of vectors.",
     "adapt": "Train an adapter over frozen vectors, and judge it.",
     "train": "Train an encoder whose prefixes and layers work.",

@@ -44,6 +44,9 @@ _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "euclidean": "l
 # Families whose cards put a layer norm without weights before the cut to fewer dimensions.
 _LAYER_NORM_FIRST = ("nomic-embed-text-v1.5", "nomic-embed-vision-v1.5")
 _LAYER_NORM_EPS = 1e-5
+# Families whose texts are always padded to the longest (Zhai et al. 2023, arXiv:2303.15343, and
+# their cards): padded less, a text's vector would depend on its neighbours in a batch.
+_PADDED_FAMILIES = ("siglip", "siglip2")
 _PROBE_PIXELS = 64
 _LONGEST = 10**9
 _PROBES = ["A short text.", "A second one, somewhat longer, with NUMBERS 123 and, commas."]
@@ -359,7 +362,25 @@ def _load(files: ModelFiles, device: str, trust_remote_code: bool) -> Any:
                 f"model {files.name!r} cannot be loaded ({reason}): {remedy}."
             ) from None
     model.eval()
+    _bound_texts(model)
     return model
+
+
+def _bound_texts(model: Any) -> None:
+    """Cut texts where the model's places end, if its tokenizer was saved without a length.
+
+    And pad them to there where the model was trained so, and takes its vector from the last place.
+    """
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    places = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
+    longest = model.max_seq_length
+    if longest is not None and longest > _LONGEST and isinstance(places, int):
+        model.max_seq_length = places
+    if getattr(config, "model_type", "") in _PADDED_FAMILIES and model.max_seq_length:
+        own = getattr(model[0], "processing_kwargs", None)
+        if own is not None and "padding" not in own.get("text", {}):
+            padded = {"padding": "max_length", "max_length": int(model.max_seq_length)}
+            own["text"] = {**padded, **own.get("text", {})}
 
 
 def _full_width(model: Any, of_text: bool) -> int:

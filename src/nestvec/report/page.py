@@ -244,7 +244,7 @@ def _questions(sheet: Sheet) -> str:
     )
     explain = "Hits that the full vectors do not have in their list are grey and marked “new”."
     if judged:
-        explain += " “Relevant” is the judgement that came with the queries."
+        explain += " “Relevant” are those that the measurement looks for, as told below."
     return (
         f"<section><h2>Real queries</h2><p class='soft'>{explain}</p>"
         + "".join(_question(question) for question in sheet.questions)
