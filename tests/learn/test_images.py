@@ -236,6 +236,37 @@ def test_pictures_and_their_texts_are_pairs_for_a_model_of_both(tmp_path):
         read_image_examples(str(place), "labelled")
 
 
+def test_a_model_of_both_is_trained_on_pictures_with_captions(image_models, tmp_path):
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    blobs, texts = [], []
+    for i in range(12):
+        file = io.BytesIO()
+        Image.fromarray(np.full((SIZE, SIZE, 3), 20 * i, np.uint8)).save(file, "png")
+        blobs.append(file.getvalue())
+        texts.append("abcdefghijkl"[i])
+    place = tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"jpeg": blobs, "text": texts}), place)
+    made = {
+        "model": {"name": str(image_models / "clip")},
+        "data": {"train": str(place), "dev": str(place)},
+        "nesting": {"widths": [4, 12]},
+        "loss": {"kind": "info_nce", "both_directions": True},
+        "images": {"size": SIZE},
+        "train": {"batch": 6, "epochs": 3, "learning_rate": 1e-2, "log_every": 1, "warmup": 0},
+    }
+    first = train({**made, "train": {**made["train"], "steps": 1}}, tmp_path / "first")
+    last = train({**made, "train": {**made["train"], "epochs": 20}}, tmp_path / "last")
+    assert last.losses["total"] < first.losses["total"]
+    assert last.quality["12"]["nDCG@10"] > first.quality["12"]["nDCG@10"]
+    cached = {**made, "train": {**made["train"], "steps": 1, "mini_batch": 3}}
+    other = train(cached, tmp_path / "cached")
+    assert other.losses["total"] == pytest.approx(first.losses["total"], rel=1e-4)
+
+
 def test_datasets_of_pictures_name_their_columns():
     datasets = pytest.importorskip("datasets")
     made = {"image": [Image.new("RGB", (4, 4), (i, 0, 0)) for i in (5, 9)], "label": [1, 0]}
@@ -279,7 +310,7 @@ def test_faults_of_recipes_of_pictures(photos, changes, told):
 
 
 def test_models_without_pictures_and_sets_of_one_class_are_refused(photos, small_model, tmp_path):
-    with pytest.raises(UserError, match=r"preprocessor_config\.json"):
+    with pytest.raises(UserError, match="has no image processor"):
         train(recipe(photos, model={"name": str(small_model)}), tmp_path / "out")
     (tmp_path / "one" / "sky").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "one" / "sky" / "a.png")

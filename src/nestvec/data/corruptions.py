@@ -31,7 +31,8 @@ _OCCLUSION = (0.2, 0.3, 0.4, 0.5, 0.6)  # side of a grey square, of the picture'
 
 def _noisy(pixels: U8, amount: float, rng: np.random.Generator) -> U8:
     noise = rng.normal(0, 255 * amount, pixels.shape)
-    return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+    found: U8 = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+    return found
 
 
 def _blurred(pixels: U8, amount: float, rng: np.random.Generator) -> U8:
@@ -41,7 +42,8 @@ def _blurred(pixels: U8, amount: float, rng: np.random.Generator) -> U8:
 
 def _flat(pixels: U8, amount: float, rng: np.random.Generator) -> U8:
     means = pixels.mean(axis=(1, 2), keepdims=True)
-    return np.clip(np.rint(means + amount * (pixels - means)), 0, 255).astype(np.uint8)
+    found: U8 = np.clip(np.rint(means + amount * (pixels - means)), 0, 255).astype(np.uint8)
+    return found
 
 
 def _compressed(pixels: U8, amount: float, rng: np.random.Generator) -> U8:

@@ -96,11 +96,11 @@ def images_of_dataset(data: Any, place: str, columns: tuple[str, ...], second: s
     """Pictures of a dataset whose features name an image and a label or text column."""
     features: Mapping[str, Any] = data.features
     pictured = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
-    image = columns[0] if columns else next(iter(pictured), None)
+    image = columns[0] if columns else next(iter(pictured), "")
     usual = ("label", "fine_label", "labels") if second == "label" else ("text", "caption")
-    other = columns[-1] if columns else next((x for x in usual if x in features), None)
+    other = columns[-1] if columns else next((x for x in usual if x in features), "")
     for column in (image, other):
-        if column is None or column not in features:
+        if column not in features:
             raise UserError(
                 f"{place} has the columns {', '.join(features)}; pictures and their {second}s are "
                 "not found there. Name both in data.columns."

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestvec.data.model_files import ModelFiles, find_model
+from nestvec.data.model_files import ModelFiles, find_model, may_read_images
 from nestvec.data.model_nesting import read_depth, read_positions, read_width
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_free
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _RECIPE = "recipe.json"
 _TOKENIZERS = ("*tokenizer*", "vocab*", "merges*", "*.model", "*.spm")
-_PROCESSOR = "preprocessor_config.json"
 _LOGS = "runs"  # TensorBoard's, where transformers' trainer puts them
 
 
@@ -179,6 +178,11 @@ def check_training(
     folder = None if files is None or files.downloads else Path(files.location)
     if folder is not None:
         _check_fits(recipe, folder)
+    if pictured and files is not None and not may_read_images(files):
+        raise UserError(
+            f"pictures need a model that reads them; {recipe.model.name!r} has no image processor: "
+            "name another, or leave [images] out."
+        )
     data, shape = recipe.data, _shape(recipe)
     examples = _examples(recipe, data.train, data.train_split, progress).drawn(
         data.rows, recipe.train.seed
@@ -242,11 +246,6 @@ def _check_place(recipe: Recipe, out: Path) -> None:
 
 def _check_fits(recipe: Recipe, folder: Path) -> None:
     if recipe.images.size is not None:
-        if folder.is_dir() and next(folder.rglob(_PROCESSOR), None) is None:
-            raise UserError(
-                f"a model of images has {_PROCESSOR}; {recipe.model.name!r} has none: name a "
-                "model of images, or leave [images] out."
-            )
         return
     # transformers makes up a tokenizer of five tokens where a folder has none
     if folder.is_dir() and not any(True for name in _TOKENIZERS for _ in folder.rglob(name)):

@@ -61,7 +61,7 @@ class Pixels:
         progress.finish()
         return found
 
-    def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:
         """Features of pictures: {"pixel_values": (m, 3, size, size) float32, "modality"}."""
         if self._held is None:
             raw = self._images.pixels(rows, self._size)
