@@ -276,10 +276,10 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
 def scan_prefixes(
     runs: Iterable[PrefixRun], queries: F32, width: int, metric: str, count: int, keep: int
 ) -> list[Shortlist]:
-    """For each query (q, d) about the best `keep` of all `count` rows by their first coordinates.
+    """For each query (q, d) the best `keep` of all `count` rows by their first coordinates.
 
-    Scores differ from scan.vector_scores by what float32 loses, and so may the choice among rows
-    as near as that. Sums in hand are 0.
+    Scores are those of scan.scan_vectors but for rounding; equal prefixes have equal ones. Sums in
+    hand are 0. Memory: as scan_planes.
     """
     fragments = [_prefix_rows(run) for run in runs]
     keep = min(keep, count)

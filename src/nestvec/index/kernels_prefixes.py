@@ -1,7 +1,6 @@
 """Compiled scan of vectors' first coordinates, held by coordinate for blocks of rows.
 
-Scores are rounded otherwise than scan.vector_scores rounds them: they say which rows may be among
-the best, and those are scored again (see prefixes).
+A row's products are summed alike wherever it stands, though not as scan.vector_scores sums them.
 """
 
 from __future__ import annotations
@@ -44,12 +43,14 @@ class PrefixAsked(NamedTuple):
     metric: int
 
 
+# Whole blocks, whatever stands in the last one: a loop of odd length rounds its rest in other ways.
 @compiled(boundscheck=False, fastmath={"contract"})
-def _cosines(out: F32, plane: F32, n: int, query: F32) -> None:
-    """Products of a query (w,) with the first n rows of a block, plane (w * 1024,), into out."""
+def _cosines(out: F32, plane: F32, query: F32) -> None:
+    """Products of a query (w,) with the 1,024 rows of a block, plane (w * 1024,), into out."""
     width = len(query)
     fours = width // 4 * 4
-    out[:n] = np.float32(0.0)
+    for i in range(BLOCK_ROWS):
+        out[i] = np.float32(0.0)
     # four coordinates at a time: a row's sum is then read and written a quarter as often
     for j in range(0, fours, 4):
         a, b, c, d = query[j], query[j + 1], query[j + 2], query[j + 3]
@@ -57,12 +58,12 @@ def _cosines(out: F32, plane: F32, n: int, query: F32) -> None:
         second = plane[(j + 1) * BLOCK_ROWS : (j + 2) * BLOCK_ROWS]
         third = plane[(j + 2) * BLOCK_ROWS : (j + 3) * BLOCK_ROWS]
         fourth = plane[(j + 3) * BLOCK_ROWS : (j + 4) * BLOCK_ROWS]
-        for i in range(n):
+        for i in range(BLOCK_ROWS):
             out[i] += (a * first[i] + b * second[i]) + (c * third[i] + d * fourth[i])
     for j in range(fours, width):
         a = query[j]
         first = plane[j * BLOCK_ROWS : (j + 1) * BLOCK_ROWS]
-        for i in range(n):
+        for i in range(BLOCK_ROWS):
             out[i] += a * first[i]
 
 
@@ -94,7 +95,7 @@ def scan_prefix_lane(
         plane, lengths = rows.planes[block].reshape(-1), rows.lengths[first : first + n]
         seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
         for q in range(asked.prefixes.shape[0]):
-            _cosines(scores, plane, n, asked.prefixes[q])
+            _cosines(scores, plane, asked.prefixes[q])
             _finish(scores, n, lengths, asked.lengths[q], asked.metric)
             found = may_enter(places, scores, n, held.floors[lane, q])
             if found:

@@ -81,17 +81,18 @@ def scan_vectors(
     be among the best; those are scored again one by one, and equal vectors have equal scores.
     """
     selections = [Selection(keep) for _ in queries]
+    slack = np.float32(4 * (width + 8) * np.finfo(np.float32).eps)
     for run in runs:
         prefix = np.ascontiguousarray(queries[:, :width])
         rough = _cosines(prefix, run.vectors)
         for query, selection, cosines in zip(queries, selections, rough, strict=True):
             scores = finish_cosines(metric, cosines, query, run.lengths)
-            longest = None if run.lengths is None else float(run.lengths.max())
+            scale = _scale(metric, query, run.lengths)
             floor = selection.floor
             if len(scores) > keep:
                 edge = np.partition(scores, len(scores) - keep)[len(scores) - keep]
                 floor = np.maximum(floor, edge)
-            at = np.flatnonzero(scores >= floor - rounding(metric, width, query, longest))
+            at = np.flatnonzero(scores >= floor - slack * scale)
             lengths = None if run.lengths is None else run.lengths[at]
             exact = vector_scores(query, run.vectors[at], lengths, metric)
             selection.take(run.rows[at], run.seqs[at], np.zeros_like(exact), exact)
@@ -179,16 +180,11 @@ def finish_cosines(metric: str, cosines: F32, query: F32, lengths: F32 | None) -
     return -distances
 
 
-def rounding(metric: str, width: int, query: F32, longest: float | None) -> np.float32:
-    """By how much two rows' scores may change places, however the products were summed.
-
-    longest: the length of the longest row, None for cosine.
-    """
-    scale = np.float32(1)
-    if metric != "cosine" and longest is not None:
-        scale = (np.sqrt(np.einsum("d,d->", query, query)) + np.float32(longest)) ** 2
-    slack: np.float32 = np.float32(4 * (width + 8) * np.finfo(np.float32).eps) * scale
-    return slack
+def _scale(metric: str, query: F32, lengths: F32 | None) -> np.float32:
+    if metric == "cosine" or lengths is None:
+        return np.float32(1)
+    scale: np.float32 = (np.sqrt(np.einsum("d,d->", query, query)) + lengths.max()) ** 2
+    return scale
 
 
 def _shortlist(selection: Selection) -> Shortlist:

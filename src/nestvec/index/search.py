@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
-from nestvec.index import fused, prefixes
+from nestvec.index import fused
 from nestvec.index.exact import exact_search
 from nestvec.index.graph import Graph
 from nestvec.index.lists import Lists
@@ -166,7 +166,8 @@ def _first_stage(
         return fused.scan_signs(signs, asked, reader.count, stage.keep)
     width = stage.amount or codec.dim
     if keeps_prefix(stage, codec.dim):
-        return prefixes.scan_prefixes(queries, reader, width, codec.metric, stage.keep)
+        kept = reader.prefix_runs(width)
+        return fused.scan_prefixes(kept, queries, width, codec.metric, reader.count, stage.keep)
     run_rows = max(1, min(_RUN_COORDINATES // width, _RUN_SCORES // len(queries)))
     return scan_vectors(
         queries, reader.vector_runs(width, run_rows), width, codec.metric, stage.keep
