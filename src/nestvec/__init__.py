@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nestvec.adapters.adapter import Adapter
     from nestvec.choose.cascade import Cascade
     from nestvec.choose.evidence import Evidence
+    from nestvec.choose.labeller import Labeller
     from nestvec.codec.nested import Codec
     from nestvec.index.collection import Collection
     from nestvec.index.plan import Plan
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from nestvec.jobs.add import Added, add
     from nestvec.jobs.build import BuildResult, build
     from nestvec.jobs.choose import choose
+    from nestvec.jobs.classify import ClassifyResult, classify_fit
+    from nestvec.jobs.classify_predict import Predicted, classify_predict
     from nestvec.jobs.compact import Compacted, compact
     from nestvec.jobs.delete import Deleted, delete
     from nestvec.jobs.embed import embed
@@ -62,6 +65,7 @@ __all__ = [
     "Answer",
     "BuildResult",
     "Cascade",
+    "ClassifyResult",
     "Codec",
     "Collection",
     "Compacted",
@@ -70,6 +74,7 @@ __all__ = [
     "Evidence",
     "Hit",
     "Info",
+    "Labeller",
     "Linked",
     "Listed",
     "MissingExtra",
@@ -78,6 +83,7 @@ __all__ = [
     "Opened",
     "Plan",
     "PlanResult",
+    "Predicted",
     "Refitted",
     "TrainResult",
     "UserError",
@@ -89,6 +95,8 @@ __all__ = [
     "add",
     "build",
     "choose",
+    "classify_fit",
+    "classify_predict",
     "compact",
     "delete",
     "embed",
@@ -120,6 +128,7 @@ _HOMES = {
     "Answer": ("nestvec.jobs.search", "Answer"),
     "BuildResult": ("nestvec.jobs.build", "BuildResult"),
     "Cascade": ("nestvec.choose.cascade", "Cascade"),
+    "ClassifyResult": ("nestvec.jobs.classify", "ClassifyResult"),
     "Codec": ("nestvec.codec.nested", "Codec"),
     "Collection": ("nestvec.index.collection", "Collection"),
     "Compacted": ("nestvec.jobs.compact", "Compacted"),
@@ -128,6 +137,7 @@ _HOMES = {
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.snapshot", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),
+    "Labeller": ("nestvec.choose.labeller", "Labeller"),
     "Linked": ("nestvec.jobs.graph", "Linked"),
     "Listed": ("nestvec.jobs.lists", "Listed"),
     "NestedClassifier": ("nestvec.learn.classifier", "NestedClassifier"),
@@ -135,6 +145,7 @@ _HOMES = {
     "Opened": ("nestvec.jobs.search", "Opened"),
     "Plan": ("nestvec.index.plan", "Plan"),
     "PlanResult": ("nestvec.jobs.plan", "PlanResult"),
+    "Predicted": ("nestvec.jobs.classify_predict", "Predicted"),
     "Refitted": ("nestvec.jobs.refit", "Refitted"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "Verified": ("nestvec.jobs.verify", "Verified"),
@@ -144,6 +155,8 @@ _HOMES = {
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "add": ("nestvec.jobs.add", "add"),
     "build": ("nestvec.jobs.build", "build"),
+    "classify_fit": ("nestvec.jobs.classify", "classify_fit"),
+    "classify_predict": ("nestvec.jobs.classify_predict", "classify_predict"),
     "compact": ("nestvec.jobs.compact", "compact"),
     "delete": ("nestvec.jobs.delete", "delete"),
     "embed": ("nestvec.jobs.embed", "embed"),

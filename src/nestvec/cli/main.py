@@ -36,6 +36,7 @@ COMMANDS = {
     "embed": "Turn texts or images into a file of vectors.",
     "fit": "Fit a nested codec on a file of vectors.",
     "adapt": "Train an adapter over frozen vectors, and judge it.",
+    "classify": "Label rows by the narrowest width that is sure.",
     "train": "Train an encoder whose prefixes and layers work.",
     "truncate": "Cut a model to fewer layers and dimensions.",
     "info": "Say what a collection holds.",

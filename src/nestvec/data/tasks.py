@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nestvec import tables
 from nestvec.data import layout
+from nestvec.data.image_places import image_column
 from nestvec.data.tabular import is_records, read_records
 from nestvec.data.training import Examples, read_examples
 from nestvec.errors import UserError
@@ -19,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("retrieval", "sts", "clustering", "classification")
 
 _PAIRS = (("sentence1", "sentence2"), ("text1", "text2"))
 _GRADES = ("score", "similarity", "grade", "label")
-_LABELS = ("label", "category", "class", "intent", "topic")
+LABEL_COLUMNS = ("label", "category", "class", "intent", "topic")
 _TEXTS = ("text", "sentence", "query", "question")
 #: a table with one of these is a collection, whatever labels its rows bear
 _OF_A_COLLECTION = ("_id", "id", "title")
@@ -54,12 +55,14 @@ def task_kind(place: str | Path, wanted: str | None) -> Kind:
         return "classification"
     if not path.is_file() or not is_records(path):
         return "retrieval"
-    if tables.is_table(path) and "vector" in tables.column_kinds(path).values():
+    kinds = tables.column_kinds(path) if tables.is_table(path) else {}
+    if "vector" in kinds.values() or image_column(kinds) is not None:
         return "retrieval"
     columns = _first(path)
     if any(a in columns and b in columns for a, b in _PAIRS) and _any(_GRADES, columns):
         return "sts"
-    if _any(_OF_A_COLLECTION, columns) or not (_any(_LABELS, columns) and _any(_TEXTS, columns)):
+    labelled = _any(LABEL_COLUMNS, columns) and _any(_TEXTS, columns)
+    if _any(_OF_A_COLLECTION, columns) or not labelled:
         return "retrieval"
     return "classification" if _SPLIT in columns else "clustering"
 
@@ -108,7 +111,7 @@ def _halves(path: Path) -> tuple[Path, Path] | None:
     if train is None or test is None:
         return None
     columns = _first(train)
-    return (train, test) if _any(_LABELS, columns) and _any(_TEXTS, columns) else None
+    return (train, test) if _any(LABEL_COLUMNS, columns) and _any(_TEXTS, columns) else None
 
 
 def _first(path: Path) -> Mapping[str, Any]:

@@ -32,6 +32,11 @@ ADAPTERS = (
 """Methods of adapt, as learn/adapters/methods.py has them."""
 NEED_PAIRS = ("coded", "search")
 
+CASCADE_POLICIES = ("keep", "accuracy", "cost", "greedy")
+"""Policies of classify, as choose/thresholds.py has them."""
+HEADS = ("separate", "tied")
+COUNTED = ("sum", "last")
+
 
 def check_seed(seed: int) -> None:
     """Raise UserError for a negative seed."""
@@ -208,6 +213,82 @@ class AdaptSettings:
                 raise UserError(f"{name} must be above 0; got {getattr(self, name)}.")
 
 
+@dataclass(frozen=True)
+class ClassifySettings:
+    """How a classifier of every width and its cascade are fitted.
+
+    labels: a file of them, one a line or .npy, for vectors; label_column, text_column,
+    vector_column: of a table; None takes the usual ones. model: what makes the vectors of texts; a
+    folder with class heads is used with them, and only thresholds are fitted; None is minilm.
+    widths, head, epochs: of the heads to train; None takes powers of two from 16 and the vectors'
+    own, a head a width, 15 passes and where rows are few as many as make 500 steps. held: share of
+    each class that sets thresholds and is told of. policy, target, counted, calibrate: of the
+    cascade, as Cascade has them.
+    """
+
+    labels: str | None = None
+    label_column: str | None = None
+    text_column: str | None = None
+    vector_column: str | None = None
+    model: str | None = None
+    doc_prompt: str | None = None
+    trust_remote_code: bool = False
+    api: str | None = None
+    device: str = "auto"
+    widths: tuple[int, ...] | None = None
+    head: str | None = None
+    epochs: int | None = None
+    held: float = 0.2
+    policy: str = "keep"
+    target: float | None = None
+    counted: str = "sum"
+    calibrate: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if not 0.0 < self.held < 1.0:
+            raise UserError(f"a share held out is between 0 and 1; got {self.held:g}. Try 0.2.")
+        if self.widths is not None and (len(self.widths) < 2 or min(self.widths) < 1):
+            raise UserError(
+                f"a cascade takes two widths or more, of at least 1; got {list(self.widths)}. Try "
+                "16,64,256."
+            )
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"epochs must be at least 1; got {self.epochs}.")
+        for name, known in (
+            ("policy", CASCADE_POLICIES),
+            ("head", (None, *HEADS)),
+            ("counted", COUNTED),
+        ):
+            if getattr(self, name) not in known:
+                listed = ", ".join(each for each in known if each)
+                raise UserError(f"{name} is one of {listed}; got {getattr(self, name)!r}.")
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.policy == "greedy" and self.target is not None:
+            raise UserError(f"greedy thresholds have no target; got {self.target:g}. Leave it out.")
+        if self.policy == "cost" and (self.target is None or self.target <= 0):
+            raise UserError(f"cost needs a target, in dimensions; got {self.target}. Try 64.")
+        share = self.target is not None and not 0.0 < self.target <= 1.0
+        if self.policy in ("keep", "accuracy") and share:
+            raise UserError(
+                f"the target of {self.policy} is above 0 and at most 1; got {self.target:g}."
+            )
+
+    @property
+    def embedding(self) -> EmbedSettings:
+        """How texts become vectors."""
+        return EmbedSettings(
+            model=self.model or default(EmbedSettings, "model"),
+            doc_prompt=self.doc_prompt,
+            trust_remote_code=self.trust_remote_code,
+            api=self.api,
+            device=self.device,
+        )
+
+
 class ReadOptions(TypedDict, total=False):
     """The fields of ReadSettings, as keyword arguments."""
 
@@ -283,6 +364,29 @@ class AdaptOptions(TypedDict, total=False):
     temperature: float
     force: bool
     device: str
+    seed: int
+
+
+class ClassifyOptions(TypedDict, total=False):
+    """The fields of ClassifySettings, as keyword arguments."""
+
+    labels: str | None
+    label_column: str | None
+    text_column: str | None
+    vector_column: str | None
+    model: str | None
+    doc_prompt: str | None
+    trust_remote_code: bool
+    api: str | None
+    device: str
+    widths: tuple[int, ...] | None
+    head: str | None
+    epochs: int | None
+    held: float
+    policy: str
+    target: float | None
+    counted: str
+    calibrate: bool
     seed: int
 
 
