@@ -1,3 +1,5 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nestvec.data.tasks import read_task, task_kind
@@ -42,3 +44,8 @@ def test_splits_are_read_apart(tmp_path):
     assert read_task(place, "clustering").test.columns["text"] == ["b"]
     with pytest.raises(UserError, match="takes a table of rows"):
         read_task(tmp_path, "sts")
+
+
+def test_a_table_of_images_is_measured_as_images(tmp_path):
+    pq.write_table(pa.table({"jpeg": [b""], "text": ["x"], "label": [1]}), tmp_path / "t.parquet")
+    assert task_kind(tmp_path / "t.parquet", None) == "retrieval"

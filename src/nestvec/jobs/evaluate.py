@@ -25,7 +25,7 @@ from nestvec.jobs.checks import check_settings, check_source, check_task, is_col
 from nestvec.jobs.evaluation import Evaluation, codes_of, kept_codes
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.material import Material, gather, gather_array, gather_collection
-from nestvec.jobs.questions import FEWEST_ROWS, Questions
+from nestvec.jobs.questions import CLASSES, FEWEST_ROWS, Questions
 from nestvec.jobs.settings import EvaluateOptions, EvaluateSettings
 from nestvec.progress import Progress, quiet
 
@@ -152,9 +152,12 @@ def remarks(evidence: Evidence) -> tuple[str, ...]:
         names = ", ".join(text.split(":")[0] for text in evidence.left_out)
         found.append(f"left out, since faiss is not installed: {names}.")
     if evidence.fitted_on_relevant:
+        why = f"{evidence.documents:,} rows are too few to spare them"
+        if evidence.kind == CLASSES:
+            why = "every row is of some class"
         found.append(
-            f"codes were fitted on rows that queries ask for, since {evidence.documents:,} rows "
-            "are too few to spare them; new rows may do a little worse."
+            f"codes were fitted on rows that queries ask for, since {why}; new rows may do a "
+            "little worse."
         )
     seen = evidence.part(SEEN)
     if seen is not None and seen.queries == evidence.queries:

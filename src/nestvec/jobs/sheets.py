@@ -16,6 +16,7 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.choose.evidence import Evidence
 from nestvec.choose.relevance import exact_neighbours
 from nestvec.codec.nested import Codec
+from nestvec.data.image_places import LABEL
 from nestvec.data.rows import Row
 from nestvec.jobs.questions import Questions
 from nestvec.measure.metrics import exact_top
@@ -105,7 +106,7 @@ def shown_questions(
     names = ["full vectors", *("chosen" if each == cut else "smaller" for each in cuts)]
     read = [4 * vectors.shape[1], *(each + _fact_bytes(coded.codec) for each in cuts)]
     wanted = {int(row) for hits in found for row in hits.ravel()} | {int(r) for r in own if r >= 0}
-    words = _words(rows, ids, wanted)
+    words = (_words if thumbnail is None else _captions)(rows, wanted)
     pictures = {row: _data_uri(thumbnail(row)) for row in wanted} if thumbnail else {}
     if not any(words.values()):
         return ()
@@ -175,7 +176,19 @@ def _data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _words(rows: Iterable[Row], ids: Sequence[str], wanted: set[int]) -> dict[int, str]:
+def _captions(rows: Iterable[Row], wanted: set[int]) -> dict[int, str]:
+    """What to say of some images, by position: the class, and a caption or the id."""
+    words = {}
+    for position, row in enumerate(rows):
+        if position in wanted:
+            text = row.text.partition("\n")[0][:KEPT_CHARACTERS]
+            label = str(row.columns.get(LABEL) or "")
+            told = not label or text.startswith(f"{label}/")
+            words[position] = text if told else f"{label}: {text}"
+    return words
+
+
+def _words(rows: Iterable[Row], wanted: set[int]) -> dict[int, str]:
     """What to show of some rows, by position; one pass over all of them."""
     words = {}
     for position, row in enumerate(rows):
