@@ -29,7 +29,8 @@ from nestvec.learn.trainer import train_model
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
-DIM = 256
+FULL = os.environ.get("FULL") == "1"
+DIM = 512 if FULL else 256
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
 
 
 _TEN = (2, 4, 8, 16, 32, 64, 128, 256)
-PLANS = (
+_SMALL = (
     Plan(
         "fashion_mnist",
         "train-images-idx3-ubyte.gz",
@@ -72,6 +73,19 @@ PLANS = (
         classes=100,
     ),
 )
+# All pictures of all classes, longer, by ResNet-18.
+_WHOLE = tuple(
+    replace(
+        plan,
+        widths=(*plan.widths, DIM),
+        rows=10**9,
+        held=5_000,
+        epochs=6 * plan.epochs,
+        classes=None,
+    )
+    for plan in _SMALL
+)
+PLANS = _WHOLE if FULL else _SMALL
 SIZE = 32
 BATCH = 128
 RATE = 5e-3
@@ -146,7 +160,7 @@ class Trainings:
         self.pictures = pictures
         self.plan = pictures.plan
         self.data = data
-        self.folder = folder / self.plan.name
+        self.folder = folder / (f"{self.plan.name}-full" if FULL else self.plan.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._models: dict[tuple[str, int], tuple[Any, SeparateHeads | TiedHead]] = {}
         self._pixels: tuple[Pixels, Pixels] | None = None
@@ -231,7 +245,7 @@ class Trainings:
         labels, _ = self.pictures.labels
         recipe = parse_recipe(
             {
-                "model": {"name": "resnet-18" if full() else "resnet-small"},
+                "model": {"name": "resnet-18" if FULL else "resnet-small"},
                 "data": {"train": self.plan.name},
                 "nesting": {"widths": list(widths)},
                 "loss": {
@@ -241,12 +255,12 @@ class Trainings:
                 },
                 "images": {"size": SIZE, "crop": 2, "flip": True},
                 "train": {
-                    "epochs": self.plan.epochs * (6 if full() else 1),
+                    "epochs": self.plan.epochs,
                     "batch": BATCH,
                     "learning_rate": RATE,
                     "weight_decay": DECAY,
                     "seed": seed,
-                    "bfloat16": full(),
+                    "bfloat16": FULL,
                     "save_every": 10**6,
                     "log_every": 10**6,
                 },
@@ -278,8 +292,3 @@ class Trainings:
         if at_hand:
             self._models[key] = model, heads
         return model, heads
-
-
-def full() -> bool:
-    """Whether all rows and the larger model were asked for."""
-    return os.environ.get("FULL") == "1"
