@@ -28,11 +28,12 @@ def as_markdown(result: dict[str, Any]) -> str:
         "stands in the JSON. Differences are paired, from one pass at full width, with 95 % "
         "intervals over queries. Multiply-adds and bytes of a query are counted by formula, "
         "milliseconds are medians of queries asked alone, all rows of a table in turn in one "
-        "run.\n",
+        "run, on a machine that others used as well.\n",
     ]
     for name, each in result["sets"].items():
         out.append(
-            f"## {name}: {each['rows']:,} rows, {each['dim']} dims, {each['classes']} classes\n"
+            f"## {name}: {each['rows']:,} rows, {each['dim']} dims, {each['classes']} classes, "
+            f"{each['queries']:,} queries\n"
         )
         if "timed" in each:
             out += _timed(each)
@@ -88,7 +89,7 @@ def _timed(each: dict[str, Any]) -> list[str]:
 def _tables(each: dict[str, Any], shortlist: int) -> list[str]:
     tables, dim = each["tables"], each["dim"]
     rows = [
-        "One pass at each width:\n",
+        f"{each['drawn']:,} queries, drawn. One pass at each width:\n",
         "| plan | mAP@10 | from full | P@10 | 1-NN | multiply-adds |",
         "|---|---|---|---|---|---|",
     ]

@@ -39,7 +39,7 @@ from studies.trained import F32, F64, command_of, machine, parser_of
 
 from nestvec.errors import UserError
 from nestvec.measure.classes import ap_at_k, ap_by_k, first_right, precision_at_k, relevant_hits
-from nestvec.measure.intervals import bootstrap_mean, paired_difference
+from nestvec.measure.intervals import bootstrap_means
 
 SETS = ("fashion_mnist", "cifar10", "tiny_imagenet32")
 HITS = 10
@@ -50,8 +50,8 @@ def main() -> None:
     """Rank, measure, time, and write adaptive.json, adaptive.md and the pictures."""
     parser = parser_of("images", __doc__)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
-    parser.add_argument("--queries", type=int, default=4_000, help="of the tables; drawn")
-    parser.add_argument("--timed", type=int, default=300)
+    parser.add_argument("--queries", type=int, default=2_000, help="of the tables; drawn")
+    parser.add_argument("--timed", type=int, default=200)
     parser.add_argument("--parts", nargs="+", default=["tables", "times", "routers"])
     parser.set_defaults(out=Path("docs/results/retrieval"))
     options = parser.parse_args()
@@ -114,14 +114,15 @@ def measured(path: Path, options: Any) -> dict[str, Any]:
         "rows": len(data.rows),
         "dim": data.rows.shape[1],
         "classes": len(np.unique(data.row_labels)),
-        "queries": len(drawn),
+        "queries": len(data.queries),
     }
     with tempfile.TemporaryDirectory() as place:
         ways = Ways(data.rows, Path(place) / "c.nv")
+        if "times" in options.parts:
+            found["timed"] = timed(ways, data, options.timed)
         if "tables" in options.parts:
             found["tables"] = tables(ways, data, drawn)
-        if "times" in options.parts:
-            found["timed"] = timed(ways, data, drawn, options.timed)
+            found["drawn"] = len(drawn)
         if "routers" in options.parts:
             found["routers"] = routers(ways, data, options.seed)
     return found
@@ -130,52 +131,55 @@ def measured(path: Path, options: Any) -> dict[str, Any]:
 def tables(ways: Ways, data: Labelled, drawn: NDArray[np.int64]) -> dict[str, Any]:
     """The quality and the counted cost of every plan, table by table."""
     asked, dim = data.queries[drawn], data.rows.shape[1]
-    full = data.values(ways.ask(asked, f"raw:{HITS}").hits, drawn)
-    told = {
+    plans = {
         "one pass": one_pass(dim, HITS),
         "grid": grid(dim, SHORTLIST, HITS),
         "lengths": lengths(dim, len(data.rows), HITS),
         "funnels": funnels(dim, HITS),
         "lists": cluster_and_scan(dim, SHORTLIST, HITS),
     }
-    out = {}
-    for table, plans in told.items():
-        out[table] = [
-            {"way": way, "plan": plan} | cell(ways.ask(asked, plan, way), data, drawn, full)
-            for way, plan in plans
-        ]
-        print(f"{table}: {len(plans)} plans", flush=True)
-    return out
-
-
-def cell(
-    found: Found, data: Labelled, drawn: NDArray[np.int64], full: dict[str, F64]
-) -> dict[str, Any]:
-    """What is told of one plan."""
-    values = data.values(found.hits, drawn)
+    found = []
+    for table, named in plans.items():
+        found += [ways.ask(asked, plan, way) for way, plan in named]
+        print(f"{table}: {len(named)} plans", flush=True)
+    full = ways.ask(asked, f"raw:{HITS}")
+    cells = iter(cells_of(found, full, data, drawn))
     return {
-        **{name: asdict(bootstrap_mean(each)) for name, each in values.items()},
-        "from_full": asdict(paired_difference(values["map"], full["map"])),
-        "multiply_adds": round(found.multiply_adds),
-        "bytes": round(found.bytes),
+        table: [{"way": way, "plan": plan} | next(cells) for way, plan in named]
+        for table, named in plans.items()
     }
 
 
-def timed(
-    ways: Ways, data: Labelled, drawn: NDArray[np.int64], queries: int
+def cells_of(
+    found: Sequence[Found], full: Found, data: Labelled, asked: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Quality and milliseconds of the plans that are compared, in one run."""
-    asked = data.queries[drawn]
+    """What is told of plans; full: what theirs are compared with. One bootstrap for all."""
+    best = data.values(full.hits, asked)["map"]
+    values = [data.values(each.hits, asked) for each in found]
+    columns = [np.stack([*each.values(), each["map"] - best], axis=1) for each in values]
+    told = iter(bootstrap_means(np.concatenate(columns, axis=1)))
+    names = (*values[0], "from_full")
+    return [
+        {name: asdict(next(told)) for name in names}
+        | {"multiply_adds": round(each.multiply_adds), "bytes": round(each.bytes)}
+        for each in found
+    ]
+
+
+def timed(ways: Ways, data: Labelled, queries: int) -> list[dict[str, Any]]:
+    """Quality, by all queries, and milliseconds of the ways that are compared, in one run."""
     engines = headline(ways, SHORTLIST, HITS)
-    full = data.values(ways.ask(asked, f"raw:{HITS}").hits, drawn)
-    told = []
-    for name, engine in engines.items():
-        found = engine.ask(asked)
-        told.append({"name": name, "plan": engine.plan} | cell(found, data, drawn, full))
+    print(f"timed: {len(engines)} ways are built", flush=True)
+    full = ways.ask(data.queries, f"raw:{HITS}")
+    found = [engine.ask(data.queries) for engine in engines.values()]
+    cells = cells_of(found, full, data, np.arange(len(data.queries)))
+    told = [
+        {"name": name, "plan": engine.plan} | cell
+        for (name, engine), cell in zip(engines.items(), cells, strict=True)
+    ]
     for threads in (1, 2):
-        for each, ms in zip(
-            told, interleaved(list(engines.values()), asked[:queries], threads), strict=True
-        ):
+        times = interleaved(list(engines.values()), data.queries[:queries], threads)
+        for each, ms in zip(told, times, strict=True):
             each[f"ms_{threads}"] = ms
     return told
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nestvec.choose.cascade import Cascade
     from nestvec.choose.evidence import Evidence
     from nestvec.choose.labeller import Labeller
+    from nestvec.choose.router import Router
     from nestvec.codec.nested import Codec
     from nestvec.index.collection import Collection
     from nestvec.index.plan import Plan
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.versions import Versions, tag, untag, versions
     from nestvec.learn.adapters.estimator import VectorAdapter
     from nestvec.learn.classifier import NestedClassifier
+    from nestvec.learn.early_classifier import EarlyClassifier
     from nestvec.learn.vector_classifier import VectorClassifier
     from nestvec.nesting import Nesting
     from nestvec.vectors import load_vectors, prefix, save_vectors
@@ -70,6 +72,7 @@ __all__ = [
     "Collection",
     "Compacted",
     "Deleted",
+    "EarlyClassifier",
     "Evaluation",
     "Evidence",
     "Hit",
@@ -85,6 +88,7 @@ __all__ = [
     "PlanResult",
     "Predicted",
     "Refitted",
+    "Router",
     "TrainResult",
     "UserError",
     "VectorAdapter",
@@ -133,6 +137,7 @@ _HOMES = {
     "Collection": ("nestvec.index.collection", "Collection"),
     "Compacted": ("nestvec.jobs.compact", "Compacted"),
     "Deleted": ("nestvec.jobs.delete", "Deleted"),
+    "EarlyClassifier": ("nestvec.learn.early_classifier", "EarlyClassifier"),
     "Evaluation": ("nestvec.jobs.evaluation", "Evaluation"),
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
     "Hit": ("nestvec.index.snapshot", "Hit"),
@@ -147,6 +152,7 @@ _HOMES = {
     "PlanResult": ("nestvec.jobs.plan", "PlanResult"),
     "Predicted": ("nestvec.jobs.classify_predict", "Predicted"),
     "Refitted": ("nestvec.jobs.refit", "Refitted"),
+    "Router": ("nestvec.choose.router", "Router"),
     "TrainResult": ("nestvec.jobs.train", "TrainResult"),
     "Verified": ("nestvec.jobs.verify", "Verified"),
     "Versions": ("nestvec.jobs.versions", "Versions"),
