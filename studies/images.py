@@ -3,11 +3,12 @@
 fashion_mnist (IDX files of Zalando's Fashion-MNIST), cifar10 and tiny_imagenet32 (Parquet files of
 small JPEGs; CIFAR-10, and Tiny ImageNet at 32 x 32). By default a small ResNet 256 wide, on 20,000,
 18,000 and 18,000 training pictures (100 of Tiny ImageNet's 200 classes), and three seeds; FULL=1
-trains ResNet-18 on all of them, for longer. Arms: MRL, MRL-E, and FF, a model for each width; from FF of full width also SVD and random
-coordinates. Told at every width: accuracy of the heads, 1-NN accuracy, mAP@10 and P@10 (2,000 test
-pictures against 10,000 training pictures, the same class being relevant), with paired differences
-from FF over pictures and the spread over seeds; what is told of MRL alone is in images_more.py; and
-cascades, their thresholds from training pictures that were held out. Outcomes of models are kept in
+trains ResNet-18 on all of them, for longer. Arms: MRL, MRL-E, and FF, a model for each width; from
+FF of full width also SVD and random coordinates. Told at every width: accuracy of the heads, 1-NN
+accuracy, mAP@10 and P@10 (2,000 test pictures against 10,000 training pictures, the same class
+being relevant), with paired differences from FF over pictures and the spread over seeds; what is
+told of MRL alone is in images_more.py; and cascades, their thresholds from training pictures that
+were held out. Outcomes of models are kept in
 --work; a rerun adds what is missing.
 """
 
