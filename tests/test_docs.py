@@ -135,6 +135,9 @@ def _check_command(words: list[str], block: Block) -> None:
     name = words[1]
     assert name in main.COMMANDS, f"{block}: nestvec has no command {name}"
     command: click.Command = importlib.import_module(f"nestvec.cli.{name}").command
+    if isinstance(command, click.Group):
+        assert words[2] in command.commands, f"{block}: nestvec {name} has no {words[2]}"
+        command = command.commands[words[2]]
     known = {text for p in command.params for text in (*p.opts, *p.secondary_opts)}
     for word in words[2:]:
         if word.startswith("-") and word not in ("-", "--help", "-h"):

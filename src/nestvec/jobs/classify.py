@@ -194,7 +194,7 @@ def drawn(labels: NDArray[Any], held: float, seed: int) -> tuple[I64, I64, I64]:
     rng = np.random.default_rng(seed)
     names, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     least = 3 if held else 1
-    rare = [f"{names[i]!r} has {counts[i]}" for i in np.flatnonzero(counts < least)]
+    rare = [f"{str(names[i])!r} has {counts[i]}" for i in np.flatnonzero(counts < least)]
     if rare:
         more = f" (and {len(rare) - 3} more)" if len(rare) > 3 else ""
         raise UserError(

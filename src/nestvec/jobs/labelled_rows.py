@@ -143,9 +143,7 @@ def read_labels(path: Path) -> list[str]:
     Raises UserError for a file that is not there, labels of another kind, and empty ones.
     """
     if not path.is_file():
-        raise UserError(
-            f"labels {path} does not exist: give a file with one label a line, or .npy."
-        )
+        raise UserError(f"labels {path} do not exist: give a file with one label a line, or .npy.")
     if plain_suffix(path) != ".npy":
         found = [line.strip() for _, line in read_lines(path)]
         if "" in found:
