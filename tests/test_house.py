@@ -55,6 +55,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
         "choose/router.py",
         "learn/adapters/estimator.py",
         "learn/classifier.py",
+        "learn/early_classifier.py",
         "learn/vector_classifier.py",
         "measure/probes.py",
     ),

@@ -131,7 +131,8 @@ def train(
             save_model(model, finished, nesting, recipe=plan, quality=quality)
         (finished / _RECIPE).write_text(_fingerprint(plan), encoding="utf-8")
         if objective.heads is not None:
-            save_heads(objective.heads, list(labels or ()), finished)
+            early = dict(objective.early_heads.items())
+            save_heads(objective.heads, list(labels or ()), finished, early)
         if (workplace / _LOGS).is_dir():
             os.replace(workplace / _LOGS, finished / _LOGS)
         os.replace(finished, place)

@@ -70,7 +70,7 @@ class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises UserError where texts or labels do not fit, before the model is loaded.
         """
-        texts = _texts(X)
+        texts = checked_texts(X)
         check_classification_targets(y)
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(texts):
@@ -80,28 +80,7 @@ class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = unique_labels(labels)
         if len(classes) < 2:
             raise UserError(f"a classifier needs 2 classes or more; got 1 class, {classes[0]!r}.")
-        recipe = parse_recipe(
-            {
-                "model": {"name": self.model, "max_tokens": self.max_tokens}
-                if self.max_tokens
-                else {"name": self.model},
-                "data": {"train": "texts given to fit"},
-                "nesting": {"widths": list(self.widths)},
-                "loss": {
-                    "kind": "cross_entropy",
-                    "head": self.head,
-                    "smoothing": self.smoothing,
-                },
-                "train": {
-                    "epochs": self.epochs,
-                    "batch": self.batch,
-                    "learning_rate": self.learning_rate,
-                    "bfloat16": self.bfloat16,
-                    "seed": self.random_state,
-                },
-            },
-            where="the estimator",
-        )
+        recipe = parse_recipe(self._tables(), where="the estimator")
         files = find_model(self.model)
         torch.manual_seed(self.random_state)
         with quiet_libraries():
@@ -117,14 +96,41 @@ class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = classes
         self.widths_ = objective.nesting.widths
         self.model_ = model
-        self.heads_ = objective.heads
+        self._keep_heads(objective)
         self.n_steps_ = done.steps
         return self
+
+    def _keep_heads(self, objective: Objective) -> None:
+        self.heads_ = objective.heads
+
+    def _tables(self) -> dict[str, Any]:
+        """The recipe of the training."""
+        return {
+            "model": {"name": self.model, "max_tokens": self.max_tokens}
+            if self.max_tokens
+            else {"name": self.model},
+            "data": {"train": "texts given to fit"},
+            "nesting": {"widths": list(self.widths)},
+            "loss": {
+                "kind": "cross_entropy",
+                "head": self.head,
+                "smoothing": self.smoothing,
+            },
+            "train": {
+                "epochs": self.epochs,
+                "batch": self.batch,
+                "learning_rate": self.learning_rate,
+                "bfloat16": self.bfloat16,
+                "seed": self.random_state,
+            },
+        }
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Vectors (n, d) of texts, of which every prefix in widths_ was trained."""
         check_is_fitted(self)
-        vectors = self.model_.encode(_texts(X), show_progress_bar=False, convert_to_numpy=True)
+        vectors = self.model_.encode(
+            checked_texts(X), show_progress_bar=False, convert_to_numpy=True
+        )
         return np.asarray(vectors, np.float32)
 
     def predict_proba_by_width(self, X: Any) -> dict[int, NDArray[np.float64]]:
@@ -143,13 +149,17 @@ class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities (n, classes) at `width`."""
         check_is_fitted(self)
+        return self.predict_proba_by_width(X)[self._width()]
+
+    def _width(self) -> int:
+        """That labels are read at."""
         width = self.widths_[-1] if self.width is None else self.width
         if width not in self.widths_:
             raise UserError(
                 f"width must be one that was trained, {', '.join(map(str, self.widths_))}; got "
                 f"{width}."
             )
-        return self.predict_proba_by_width(X)[width]
+        return int(width)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels (n,) at `width`."""
@@ -175,7 +185,8 @@ class NestedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _texts(X: Any) -> list[str]:
+def checked_texts(X: Any) -> list[str]:
+    """Texts (n,) as a list. Raises UserError where one holds nothing, or there are none."""
     texts = [X] if isinstance(X, str) else list(X)
     for place, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():

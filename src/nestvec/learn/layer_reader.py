@@ -35,7 +35,7 @@ class LayerReader:
     are 4 t h bytes a row of t tokens and h coordinates, without padding.
 
     model: a sentence-transformers model; its layers are held back while one reads, so one thread
-    at a time. rows_run: (depth,) how many rows each layer has run. Raises UserError where layers
+    at a time. depth: how many it has. rows_run: (depth,) how many rows each layer has run. Raises UserError where layers
     are no list, or something else than a norm follows them.
     """
 
@@ -44,18 +44,20 @@ class LayerReader:
         self._parent, self._name, self._stack = stack_of(encoder_of(model))
         final_norm(model)  # refuses what cannot be read early
         self._tokenizer = model.tokenizer
+        self.depth = len(self._stack)
         self._layer = 0
         self._kept: dict[int, _Kept] = {}
-        self.rows_run = np.zeros(len(self._stack), np.int64)
+        self.rows_run = np.zeros(self.depth, np.int64)
 
     def read(self, layer: int, rows: I64) -> Tensor:
         """Embeddings (m, d), float32, of rows (m,) at a layer from 1 to the model's depth.
 
         Raises UserError for a layer that the model has not.
         """
-        depth = len(self._stack)
-        if not 1 <= layer <= depth:
-            raise UserError(f"the model has {depth} layers; got {layer}; read 1 to {depth}.")
+        if not 1 <= layer <= self.depth:
+            raise UserError(
+                f"the model has {self.depth} layers; got {layer}; read 1 to {self.depth}."
+            )
         asked = np.asarray(rows, np.int64).tolist()
         before = self._kept if all(row in self._kept for row in asked) else {}
         first = self._layer if before and self._layer < layer else 0
@@ -73,7 +75,7 @@ class LayerReader:
                     features = self._model.preprocess([self._texts[row] for row in few])
                 embeddings, raw = self._run(first, layer, features, states)
                 found.append(embeddings)
-                if layer < depth:
+                if layer < self.depth:
                     self._kept.update(zip(few, _kept_of(features, raw), strict=True))
         self.rows_run[first:layer] += len(asked)
         if not found:
@@ -144,10 +146,10 @@ def _kept_of(features: dict[str, Any], raw: Tensor) -> Iterator[_Kept]:
     mask = features["attention_mask"].bool().cpu()
     lengths = mask.sum(dim=1).tolist()
     tokens = {
-        name: value.cpu()[mask].split(lengths)
+        name: torch.split(value.cpu()[mask], lengths)
         for name, value in features.items()
         if isinstance(value, Tensor) and value.shape == mask.shape
     }
-    states = raw[mask.to(raw.device)].split(lengths)
+    states = torch.split(raw[mask.to(raw.device)], lengths)
     for i, state in enumerate(states):
         yield _Kept({name: value[i] for name, value in tokens.items()}, state)

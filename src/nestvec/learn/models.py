@@ -9,12 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from nestvec.data.model_nesting import CONFIG, TrainedNesting
+from nestvec.data.model_nesting import CONFIG, TrainedNesting, read_nesting
+from nestvec.errors import UserError
 from nestvec.learn.layers import encoder_of, keep_dims, keep_layers, stack_of
+from nestvec.learn.losses.heads import SeparateHeads, TiedHead
 from nestvec.learn.recipe_tables import Recipe
+from nestvec.nesting import Nesting
+
+HEADS, EARLY_HEADS, LABELS = "heads.safetensors", "heads-layer-{}.safetensors", "labels.json"
 
 Quality = Mapping[str, Mapping[str, float]]
 """{cut: {measure: value}}, cuts named "64" or "layer 3:64"."""
@@ -37,6 +43,9 @@ def trained_nesting(
         assert table.width is not None
         widths = tuple(sorted({table.width, dim}))
         layers = dict.fromkeys(range(1, depth), (table.width,))
+    elif table.kind == "heads":
+        widths = recipe.nesting_for(dim).widths
+        layers = dict.fromkeys(table.at, widths)
     else:
         widths = recipe.nesting_for(dim).widths
         layers = dict.fromkeys(range(1, depth), widths)
@@ -71,12 +80,52 @@ def save_model(
     os.replace(partial, out)
 
 
-def save_heads(heads: nn.Module, labels: Sequence[str], folder: Path) -> None:
-    """Write class heads and the labels of their classes beside a model."""
-    state = {name: value.contiguous() for name, value in heads.state_dict().items()}
-    save_file(state, folder / "heads.safetensors")
+def save_heads(
+    heads: nn.Module,
+    labels: Sequence[str],
+    folder: Path,
+    early: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Write class heads and the labels of their classes beside a model.
+
+    early: those of layers before the last, {layer: heads}, each in a file of its own.
+    """
+    files = {HEADS: heads, **{EARLY_HEADS.format(at): one for at, one in (early or {}).items()}}
+    for name, module in files.items():
+        state = {key: value.contiguous() for key, value in module.state_dict().items()}
+        save_file(state, folder / name)
     text = json.dumps(list(labels), ensure_ascii=False)
-    (folder / "labels.json").write_text(text, encoding="utf-8")
+    (folder / LABELS).write_text(text, encoding="utf-8")
+
+
+def load_heads(
+    folder: Path,
+) -> tuple[dict[int | None, SeparateHeads | TiedHead], tuple[int, ...], list[str]]:
+    """Class heads beside a model by layer, the last one's under None; their widths; the labels.
+
+    Raises UserError where there are none, or they do not fit the model's widths.
+    """
+    try:
+        labels = [str(label) for label in json.loads((folder / LABELS).read_text(encoding="utf-8"))]
+        nesting = read_nesting(folder)
+        if nesting is None:
+            raise ValueError("the model does not say its widths")
+        found: dict[int | None, SeparateHeads | TiedHead] = {}
+        files: dict[int | None, Path] = {None: folder / HEADS}
+        early = {at: folder / EARLY_HEADS.format(at) for at in sorted(nesting.layers)}
+        files.update({at: place for at, place in early.items() if place.is_file()})
+        for at, place in files.items():
+            state = load_file(place)
+            kind = TiedHead if "head.weight" in state else SeparateHeads
+            found[at] = kind(Nesting(nesting.widths), len(labels))
+            found[at].load_state_dict(state)
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f"a classifier's folder has heads and labels that fit its widths; {folder} has not "
+            f"({said}): train it by loss.kind cross_entropy, or copy it again."
+        ) from None
+    return found, nesting.widths, labels
 
 
 def truncate_model(

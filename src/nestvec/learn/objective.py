@@ -9,11 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nestvec.errors import UserError
 from nestvec.learn.distributed import gathered, processes, unwrapped
 from nestvec.learn.layers import Layers
 from nestvec.learn.losses.cached import cached
 from nestvec.learn.losses.contrastive import info_nce
-from nestvec.learn.losses.heads import SeparateHeads, TiedHead, nested_cross_entropy
+from nestvec.learn.losses.heads import (
+    SeparateHeads,
+    TiedHead,
+    layered_cross_entropy,
+    nested_cross_entropy,
+)
 from nestvec.learn.losses.lean import nested_info_nce
 from nestvec.learn.losses.nested import Parts, nested
 from nestvec.learn.losses.ranking import cosent
@@ -68,7 +74,22 @@ class Objective(nn.Module):
         if loss.kind == "cross_entropy":
             kind = SeparateHeads if loss.head == "separate" else TiedHead
             self.heads = kind(self.nesting, classes)
+            # of layers before the last, by their number
+            self.early_heads = nn.ModuleDict(
+                {str(layer): kind(self.nesting, classes) for layer in self._early_layers()}
+            )
         self.words = MaskedWords(model, self.nesting) if loss.kind == "masked_words" else None
+
+    def _early_layers(self) -> tuple[int, ...]:
+        """Those that have class heads, less the last, which always has."""
+        if self.layers is None:
+            return ()
+        depth, at = self.layers.depth, self.recipe.layers.at
+        if at[-1] > depth:
+            raise UserError(
+                f"the model has {depth} layers; got heads at {at[-1]}; name 1 to {depth}."
+            )
+        return tuple(layer for layer in at if layer < depth)
 
     def own_state(self) -> dict[str, Tensor]:
         """What is trained here and is not the model's: heads, weights, temperature."""
@@ -194,6 +215,13 @@ class Objective(nn.Module):
 
     def _layered(self, layers: list[tuple[Tensor, ...]], labels: Tensor | None) -> Parts:
         table, recipe = self.recipe.layers, self.recipe
+        if self.heads is not None:
+            assert labels is not None
+            logits = {int(at): one(layers[int(at) - 1][0]) for at, one in self.early_heads.items()}
+            logits[len(layers)] = self.heads(layers[-1][0])
+            return layered_cross_entropy(
+                logits, labels, self.nesting, smoothing=recipe.loss.smoothing
+            )
         retrieval = recipe.loss.kind == "info_nce"
 
         def loss(*columns: Tensor) -> Tensor:

@@ -184,8 +184,12 @@ def _layer_faults(recipe: Recipe) -> list[str]:
         faults.append("layers.width goes with layers.kind = 'ese', which needs it")
     if kind == "ese" and layers.alignment != LayersTable().alignment:
         faults.append("layers.alignment is not for ese, whose terms weigh alike: leave it out")
-    if kind and recipe.loss.kind not in ("info_nce", "cosent"):
+    if kind == "heads":
+        faults.extend(_head_faults(recipe))
+    elif kind and recipe.loss.kind not in ("info_nce", "cosent"):
         faults.append(f"layers are trained by info_nce or cosent, not by {recipe.loss.kind}")
+    if layers.at and kind != "heads":
+        faults.append("layers.at goes with layers.kind = 'heads'")
     if kind in ("two_d", "uniform") and not recipe.nesting.widths:
         faults.append(f"layers.kind {kind} needs nesting.widths, got none")
     if kind == "two_d" and recipe.nesting.weights:
@@ -194,6 +198,20 @@ def _layer_faults(recipe: Recipe) -> list[str]:
         faults.append(f"layers.kind {kind} has widths of its own: leave nesting.widths out")
     if kind and (recipe.nesting.learned or recipe.nesting.per_step or recipe.loss.learned):
         faults.append("layers exclude learned weights, learned temperatures and per_step")
+    return faults
+
+
+def _head_faults(recipe: Recipe) -> list[str]:
+    layers, kind = recipe.layers, recipe.loss.kind
+    faults = []
+    if kind != "cross_entropy":
+        faults.append(f"layers.kind heads is of class heads: loss.kind cross_entropy, not {kind}")
+    if not layers.at:
+        faults.append("layers.kind heads needs layers.at, such as [2, 4]")
+    if any(a >= b for a, b in pairwise(layers.at)) or any(layer < 1 for layer in layers.at):
+        faults.append(f"layers.at are layers from 1 on, rising, got {list(layers.at)}")
+    if layers.alignment != LayersTable().alignment:
+        faults.append("layers.alignment is not for heads: leave it out")
     return faults
 
 

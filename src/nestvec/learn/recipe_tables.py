@@ -10,7 +10,7 @@ from nestvec.nesting import Nesting
 
 PAIR_LOSSES = ("info_nce", "temp_agg", "temp_agg_mrl", "temp_spec_mrl")
 LOSSES = (*PAIR_LOSSES, "cosent", "cross_entropy", "masked_words")
-LAYER_LOSSES = ("two_d", "uniform", "ese", "pairs")
+LAYER_LOSSES = ("two_d", "uniform", "ese", "pairs", "heads")
 SCHEDULES = ("constant", "linear", "cosine")
 NEW_MODELS = ("resnet-small", "resnet-18", "resnet-50", "vit-small")
 HEADS = ("separate", "tied")
@@ -96,12 +96,14 @@ class LossTable:
 class LayersTable:
     """kind: see LAYER_LOSSES, none where empty. pairs: [[layer, width], ...] of kind "pairs".
 
-    width: of ese. alignment: weight of the term that draws shallow layers to the last.
+    width: of ese. at: layers of kind "heads" that have class heads beside the last, rising.
+    alignment: weight of the term that draws shallow layers to the last.
     """
 
     kind: str = ""
     pairs: tuple[tuple[int, int], ...] = ()
     width: int | None = None
+    at: tuple[int, ...] = ()
     alignment: float = 1.0
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nestvec.errors import UserError
 from nestvec.learn.losses.nested import Parts, prefix_name
+from nestvec.learn.losses.two_d import layer_name
 from nestvec.nesting import Nesting
 
 
@@ -66,3 +67,24 @@ def nested_cross_entropy(
     weighed = [c * values[m] for c, m in zip(nesting.weights, nesting.widths, strict=True)]
     parts = {prefix_name(width): value.detach() for width, value in values.items()}
     return Parts(torch.stack(weighed).sum(), parts)
+
+
+def layered_cross_entropy(
+    logits: Mapping[int, Mapping[int, Tensor]],
+    labels: Tensor,
+    nesting: Nesting,
+    *,
+    smoothing: float = 0.0,
+) -> Parts:
+    """sum over layers l of l L_l / sum over layers of l, L_l the nested cross entropy at layer l.
+
+    logits: {layer: {width: (n, classes)}}, layers counted from 1. Deeper layers weigh more, so that
+    the last loses little by the others, as in PABEE (Zhou et al. 2020, arXiv:2006.04152).
+    """
+    total, parts = torch.zeros((), device=labels.device), {}
+    for layer, by_width in logits.items():
+        here = nested_cross_entropy(by_width, labels, nesting, smoothing=smoothing)
+        total = total + layer * here.total
+        for width, value in zip(nesting.widths, here.parts.values(), strict=True):
+            parts[layer_name(layer, width)] = value
+    return Parts(total / sum(logits), parts)
