@@ -35,8 +35,8 @@ class LayerReader:
     are 4 t h bytes a row of t tokens and h coordinates, without padding.
 
     model: a sentence-transformers model; its layers are held back while one reads, so one thread
-    at a time. depth: how many it has. rows_run: (depth,) how many rows each layer has run. Raises UserError where layers
-    are no list, or something else than a norm follows them.
+    at a time. depth: how many it has. rows_run: (depth,) how many rows each layer has run. Raises
+    UserError where layers are no list, or something else than a norm follows them.
     """
 
     def __init__(self, model: Any, texts: Sequence[str], *, batch: int = 32) -> None:
