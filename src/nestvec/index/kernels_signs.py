@@ -252,11 +252,13 @@ def _scan_block(
     held: Held,
     lane: int,
     every: int,
+    after: int,
 ) -> None:
     """Score the rows of a block from low to high by one query and keep the best.
 
     every: only one group of 256 rows of so many is scanned, at most one a block; 0 for all, after
-    which the next block's turn is, 1 for all where it is not.
+    which the next block's turn is, 1 for all where it is not: after is then how many words behind
+    the last group those lie that are wanted next.
     """
     found = 0
     last = (high - 1) // GROUP_ROWS
@@ -268,6 +270,8 @@ def _scan_block(
     if every != 1 and q == 0:
         ahead = step * rows.slices.shape[1] - (WORDS if every else 0)
     for group in range(low // GROUP_ROWS, last + 1):
+        if every == 1:
+            ahead = WORDS if group < last else after
         if every <= 1 or (group + block // step) % min(every, BLOCK_GROUPS) == 0:
             _sum_up(work, rows, block, group, asked, q, ahead)
             found = _gather(work, group, low, high, work.leasts[q], asked.totals[q], found)
@@ -291,7 +295,7 @@ def scan_lane(
     for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes):
         n = min(_BLOCK_ROWS, len(rows.seqs) - block * _BLOCK_ROWS)
         for q in range(asked.sums.shape[0]):
-            _scan_block(work, rows, block, 0, n, asked, q, held, lane, every)
+            _scan_block(work, rows, block, 0, n, asked, q, held, lane, every, 0)
 
 
 @compiled(parallel=True, boundscheck=False)
@@ -308,6 +312,13 @@ def scan_signs(rows: SignRows, asked: Additions, held: Held, every: int) -> None
         scan_lane(lane, n_lanes, rows, asked, held, every)
 
 
+@compiled(boundscheck=False, inline="always")
+def _words_at(rows: SignRows, row: int) -> Any:
+    """Where the words of a row's group begin."""
+    block, low = row // _BLOCK_ROWS, row % _BLOCK_ROWS
+    return block * rows.slices.shape[1] + low // GROUP_ROWS * WORDS
+
+
 @compiled(boundscheck=False)
 def _scan_spans_of(q: int, rows: SignRows, asked: Additions, spans: I64, held: Held) -> None:
     """Score the rows within spans (m, 2) by one query and keep the best."""
@@ -317,7 +328,12 @@ def _scan_spans_of(q: int, rows: SignRows, asked: Additions, spans: I64, held: H
         while row < stop:
             block, low = row // _BLOCK_ROWS, row % _BLOCK_ROWS
             n = min(_BLOCK_ROWS - low, stop - row)
-            _scan_block(work, rows, block, low, low + n, asked, q, held, 0, 1)
+            # lists lie far apart: what the next one begins with is fetched during this one's end
+            then = row + n
+            if then == stop and span + 1 < len(spans):
+                then = spans[span + 1, 0]
+            after = _words_at(rows, then) - _words_at(rows, row + n - 1)
+            _scan_block(work, rows, block, low, low + n, asked, q, held, 0, 1, after)
             row += n
 
 
