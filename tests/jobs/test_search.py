@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 import nestvec as nv
 
@@ -15,6 +16,12 @@ def test_a_question_finds_its_topic(corpus_nv):
         assert len(answer.hits) == 3
         assert answer.hits[0].id.startswith(topic)
         assert answer.hits[0].score >= answer.hits[-1].score
+
+
+def test_pictures_are_for_models_that_read_them(corpus_nv, tmp_path):
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    with pytest.raises(nv.UserError, match=r"minilm reads texts alone, so .* asked by a picture"):
+        nv.open(corpus_nv[0]).search_image(tmp_path / "a.png")
 
 
 def test_stages_tell_what_was_read(corpus_nv):

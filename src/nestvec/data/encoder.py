@@ -87,9 +87,14 @@ def reads_texts(encoder: Encoder) -> bool:
     return bool(getattr(encoder, "reads_texts", True))
 
 
+def reads_images(encoder: Encoder) -> bool:
+    """Whether an encoder reads images; those that say nothing do not."""
+    return bool(getattr(encoder, "reads_images", False))
+
+
 def image_encoder(encoder: Encoder) -> ImageEncoder:
     """The same encoder, as one of images; raises UserError where it reads none."""
-    if not getattr(encoder, "reads_images", False):
+    if not reads_images(encoder):
         raise no_images(encoder.name)
     return cast(ImageEncoder, encoder)
 

@@ -105,13 +105,19 @@ class Opened:
 
         Raises UserError where the file is no image, or the collection's model reads none.
         """
-        from nestvec.data.encoder import image_encoder
+        from nestvec.data.encoder import image_encoder, reads_images
         from nestvec.data.images import open_image
 
         checked = self.check(plan, k)
         picture = open_image(Path(path))
         if not self.collection.manifest.encoder.get("settings"):
             raise _without_model(self.collection.path, "an image")
+        if not reads_images(self.encoder):
+            raise UserError(
+                f"the model {self.encoder.name} reads texts alone, so {self.collection.path} "
+                "cannot be asked by a picture: ask it by a text, or build it with a model that "
+                "reads both."
+            )
         vectors = image_encoder(self.encoder).encode_images([picture])
         found = self.collection.search(vectors, checked, where=where)[0]
         return _answer(os.fspath(path), found)
