@@ -138,8 +138,9 @@ class Router(BaseEstimator):  # type: ignore[misc]
     A logistic regression on order_statistics of the first k scores, and on what else is known of
     the narrow ranking, tells how likely the wide plan is better; a query is widened where that is
     at least threshold_. The threshold is the highest, and so the cheapest, with which the routed
-    queries are no worse than the wide plan by `margin` (paired interval), as told of queries whose
-    likelihood came from the other folds' fit. folds: of them.
+    queries are no worse than the wide plan by half of `margin` (paired interval), as told of
+    queries whose likelihood came from the other folds' fit: what just does where it was chosen
+    would fall short elsewhere as often as not, and the judge allows all of it. folds: of them.
 
     threshold_: 0 widens every query, and above 1 none. model_: the regression, None where there was
     nothing to tell apart. share_: of the fitting queries that are widened.
@@ -182,7 +183,7 @@ class Router(BaseEstimator):  # type: ignore[misc]
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
         folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.random_state)
         told = cross_val_predict(model, features, lost, cv=folds, method="predict_proba")
-        self.threshold_ = _threshold(told[:, 1], loss, self.margin)
+        self.threshold_ = _threshold(told[:, 1], loss, self.margin / 2)
         self.share_ = float((told[:, 1] >= self.threshold_).mean())
         self.model_ = model.fit(features, lost)
         return self

@@ -87,6 +87,9 @@ class Cache:
 
     def column(self, fragment: Fragment, name: str) -> NDArray[Any]:
         """A numeric column as it is stored: (rows,) or (rows, width)."""
+        found = self._open.get(_file_name(fragment.key, name))
+        if found is not None:
+            return found
         inner, dtype = self._store.shape(name)
         row_bytes = int(np.prod(inner)) * dtype.itemsize
         return self._array(
@@ -186,7 +189,7 @@ class Cache:
         dtype: Any,
         parts: Callable[[], Iterable[NDArray[Any]]],
     ) -> NDArray[Any]:
-        file_name = f"{key}-{name}.npy"
+        file_name = _file_name(key, name)
         if file_name not in self._open:
             path = self._folder / file_name
             found = _mapped(path, shape, np.dtype(dtype))
@@ -196,6 +199,10 @@ class Cache:
                 found = _in_memory(shape, np.dtype(dtype), parts())
             self._open[file_name] = found
         return self._open[file_name]
+
+
+def _file_name(key: str, name: str) -> str:
+    return f"{key}-{name}.npy"
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:

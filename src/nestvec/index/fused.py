@@ -20,7 +20,7 @@ from nestvec.index.bit_slices import GROUP_ROWS, Additions
 from nestvec.index.kernels_look_ups import ENTRIES
 from nestvec.index.reader import PlaneRun, PrefixRun, SignRun
 from nestvec.index.scan import Shortlist
-from nestvec.index.selection import best, ranked
+from nestvec.index.selection import best_ranked
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -43,6 +43,7 @@ _SAMPLED_BEST = 8
 # Neighbours are alike: so many groups tell more of all rows than a few do.
 _FEWEST_GROUPS = 64
 _FEWEST_SAMPLED = 1 << 14
+_FEWEST_SAMPLED_PREFIXES = 1 << 18  # adding up takes longer than entering does
 _NOTHING = np.empty(0, np.float32)
 _ALL = np.empty(0, bool)
 _METRICS = {"cosine": kernels_tables.COSINE, "dot": kernels_tables.DOT, "l2": kernels_tables.L2}
@@ -127,8 +128,11 @@ def _sampled_floors(
 ) -> F32 | None:
     """Scores (q,) that more than `keep` of all rows reach, as a sample of them has it.
 
-    scan: of one row in `every`. None where rows are few, or what is kept of them is much.
+    scan: of one row in `every`. None where rows are few, or what is kept of them is much, or
+    every is 0.
     """
+    if not every:
+        return None
     expected = keep / every
     wanted = math.ceil(expected + 4 * math.sqrt(expected) + 4)
     if count < _FEWEST_SAMPLED or every * wanted > count // 4:
@@ -288,12 +292,13 @@ def scan_prefixes(
     lanes = 1 if count * prefixes.size < _FEW_COORDINATES else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
     scans = kernels_prefixes.scan_prefix_lane, kernels_prefixes.scan_prefix_rows
+    every = _EVERY if count >= _FEWEST_SAMPLED_PREFIXES else 0
     found: list[Shortlist] = []
     for first in range(0, len(prefixes), together):
         part = slice(first, first + together)
         ask = partial(_asked_prefixes, prefixes[part], lengths[part], _METRICS[metric])
         n_queries = len(prefixes[part])
-        found += _shortlists(_held(fragments, ask, n_queries, count, keep, lanes, scans, _EVERY))
+        found += _shortlists(_held(fragments, ask, n_queries, count, keep, lanes, scans, every))
     return found
 
 
@@ -324,8 +329,7 @@ def _shortlists(held: kernels.Held) -> list[Shortlist]:
             np.concatenate([each[lane, q, : held.counts[lane, q]] for lane in range(lanes)])
             for each in (held.rows, held.seqs, held.sums, held.scores)
         )
-        at = best(scores, seqs, held.keep)
-        at = at[ranked(scores[at], seqs[at])]
+        at = best_ranked(scores, seqs, held.keep)
         found.append(Shortlist(rows[at], seqs[at], sums[at], scores[at]))
     return found
 

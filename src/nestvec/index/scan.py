@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
 from nestvec.index.reader import CodeRun, VectorRun
-from nestvec.index.selection import Selection, best, ranked
+from nestvec.index.selection import Selection, best_ranked, ranked
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -196,8 +196,7 @@ def _shortlist(selection: Selection) -> Shortlist:
 
 def narrowed(shortlist: Shortlist, keep: int) -> Shortlist:
     """The best `keep` of a shortlist, best first."""
-    at = best(shortlist.scores, shortlist.seqs, keep)
-    at = at[ranked(shortlist.scores[at], shortlist.seqs[at])]
+    at = best_ranked(shortlist.scores, shortlist.seqs, keep)
     return Shortlist(
         shortlist.rows[at], shortlist.seqs[at], shortlist.sums[at], shortlist.scores[at]
     )

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
+_FEW = 1_024
+
 
 def best(scores: F32, seqs: I64, keep: int) -> I64:
     """Indices (min(keep, m),) of the best of (m,) scores, in no order.
@@ -29,6 +31,15 @@ def best(scores: F32, seqs: I64, keep: int) -> I64:
 def ranked(scores: F32, seqs: I64) -> I64:
     """The order (m,) that puts the best first."""
     return np.lexsort((seqs, -scores))
+
+
+def best_ranked(scores: F32, seqs: I64, keep: int) -> I64:
+    """Indices (min(keep, m),) of the best of (m,) scores, the best first."""
+    # few are sorted sooner than parted
+    if len(scores) <= _FEW:
+        return ranked(scores, seqs)[:keep]
+    at = best(scores, seqs, keep)
+    return at[ranked(scores[at], seqs[at])]
 
 
 class Selection:

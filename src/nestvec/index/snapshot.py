@@ -278,18 +278,18 @@ class Snapshot:
                 f"{f' ({self.manifest.model})' if self.manifest.model else ''}."
             )
         mapped = np.ascontiguousarray(queries, dtype=np.float32)
-        bad = np.flatnonzero(~np.isfinite(mapped).all(axis=1))
-        if len(bad):
+        finite = np.isfinite(mapped)
+        if not finite.all():
             raise UserError(
-                f"queries must be finite; query {bad[0]} (from 0) is not. Remove or repair it."
+                f"queries must be finite; query {finite.all(axis=1).argmin()} (from 0) is not. "
+                "Remove or repair it."
             )
-        if self.codec.metric == "cosine":
-            zero = np.flatnonzero(~mapped.any(axis=1))
-            if len(zero):
-                raise UserError(
-                    f"a query must have a direction; query {zero[0]} (from 0) is all zeros. "
-                    "Remove it."
-                )
+        directed = mapped.any(axis=1)
+        if self.codec.metric == "cosine" and not directed.all():
+            raise UserError(
+                f"a query must have a direction; query {directed.argmin()} (from 0) is all zeros. "
+                "Remove it."
+            )
         return mapped if self.adapter is None else self.adapter.transform(mapped)
 
     def rows(
