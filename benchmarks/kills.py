@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from nestvec.jobs.verify import verify
 
 DIM = 16
 START_ROWS = 200
+_KEPT = 25
 State = dict[str, str]
 """id -> the text that its row has."""
 
@@ -46,18 +49,18 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=None, help="not needed; for make bench")
-    parser.add_argument("--write", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/kills.json"))
     options = parser.parse_args()
-    if options.write is not None:
-        write(Path(options.write))
-        return
+    facts = {
+        "command": f"python benchmarks/kills.py --kills {options.kills} --seed {options.seed}",
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+    }
     with tempfile.TemporaryDirectory() as folder:
-        found = killed(Path(folder) / "c.nv", options.kills, options.seed)
-    found["command"] = f"python benchmarks/kills.py --kills {options.kills}"
-    found["machine"] = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    options.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+        for found in killed(Path(folder) / "c.nv", options.kills, options.seed):
+            # what was seen so far stays where a run is cut short
+            if found["kills"] % _KEPT == 0 or found["kills"] == options.kills:
+                options.out.write_text(json.dumps({**found, **facts}, indent=2) + "\n")
+                print(json.dumps(found), flush=True)
 
 
 def vectors_of(ids: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -66,28 +69,34 @@ def vectors_of(ids: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array(rows, np.float32)
 
 
-def write(path: Path) -> None:
-    """Change the collection as the lines of standard input say, and report each change done."""
+def write(path: Path, told: Connection) -> None:
+    """Change the collection as it is told, and report each change done."""
     collection = Collection.open(path)
     # kernels are loaded before the clock runs: else every kill would fall into that
     first = vectors_of(["0"])
     collection.codec.facts(collection.codec.encode(first), first)
-    print("open", flush=True)
-    for line in sys.stdin:
-        told = json.loads(line)
-        if told["do"] == "compact":
+    told.send("open")
+    while True:
+        change = told.recv()
+        if change["do"] == "compact":
             collection, _ = collection.compact()
-        elif told["do"] == "delete":
-            collection = collection.delete(told["ids"])
+        elif change["do"] == "delete":
+            collection = collection.delete(change["ids"])
         else:
-            rows = [Row(each, told["text"], "", {}) for each in told["ids"]]
-            vectors = vectors_of(told["ids"])
-            collection = collection.add(rows, vectors, replacing=told["do"] == "replace")
-        print("done", flush=True)
+            rows = [Row(each, change["text"], "", {}) for each in change["ids"]]
+            vectors = vectors_of(change["ids"])
+            collection = collection.add(rows, vectors, replacing=change["do"] == "replace")
+        told.send("done")
 
 
-def killed(path: Path, kills: int, seed: int) -> dict[str, Any]:
-    """What was found wrong over so many kills."""
+def killed(path: Path, kills: int, seed: int) -> Iterator[dict[str, Any]]:
+    """What was found wrong so far, after every kill.
+
+    Writers come from a process that has imported what they need and opened nothing, so that most
+    of the time goes into changes.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lance", "nestvec.index.creation", "nestvec.jobs.verify"])
     draw = random.Random(seed)
     state = _made(path)
     counts = dict.fromkeys(
@@ -107,55 +116,55 @@ def killed(path: Path, kills: int, seed: int) -> dict[str, Any]:
     begun = time.monotonic()
     fresh = START_ROWS
     for kill in range(kills):
-        writer = subprocess.Popen(
-            [sys.executable, __file__, "--write", str(path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert writer.stdin is not None
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "open\n"
+        told, theirs = context.Pipe()
+        writer = context.Process(target=write, args=(path, theirs))
+        writer.start()
+        theirs.close()
+        assert told.recv() == "open"
         # most changes take some 10 to 40 ms; the moment of the kill is drawn over several of them
         until = time.monotonic() + draw.uniform(0, 1.0)
         pending: State | None = None
         while True:
-            told, after, fresh = _drawn(draw, state, fresh, f"{kill}.{counts['reported']}")
+            change, after, fresh = _drawn(draw, state, fresh, f"{kill}.{counts['reported']}")
             pending = after
-            writer.stdin.write(json.dumps(told) + "\n")
-            writer.stdin.flush()
-            answer = _answer_before(writer, until)
+            told.send(change)
+            answer = _answer_before(told, until)
             counts["crashed"] += answer == ""
-            if answer != "done\n":
+            if answer != "done":
                 break
             counts["reported"] += 1
-            changes[told["do"]] += 1
+            changes[change["do"]] += 1
             state, pending = after, None
             if time.monotonic() > until:
                 break
+        assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
         # what was reported in the last moment counts
-        if pending is not None and writer.stdout.read().strip() == "done":
+        if pending is not None and _answer_before(told, time.monotonic()) == "done":
             counts["reported"] += 1
-            changes[told["do"]] += 1
+            changes[change["do"]] += 1
             state, pending = pending, None
-        writer.wait()
+        told.close()
         state = _checked(path, state, pending, counts)
-    return {
-        "kills": kills,
-        "seed": seed,
-        "changes": changes,
-        **counts,
-        "rows_at_the_end": len(state),
-        "seconds": round(time.monotonic() - begun),
-    }
+        yield {
+            "kills": kill + 1,
+            "seed": seed,
+            "changes": changes,
+            **counts,
+            "rows_at_the_end": len(state),
+            "seconds": round(time.monotonic() - begun),
+        }
 
 
-def _answer_before(writer: subprocess.Popen[str], until: float) -> str | None:
-    """What the writer said in time: a line, nothing where it died, None where it was late."""
-    import select
-
-    assert writer.stdout is not None
-    ready, _, _ = select.select([writer.stdout], [], [], max(0.0, until - time.monotonic()))
-    return writer.stdout.readline() if ready else None
+def _answer_before(told: Connection, until: float) -> str | None:
+    """What the writer said in time: "" where it died, None where it was late."""
+    if not told.poll(max(0.0, until - time.monotonic())):
+        return None
+    try:
+        return str(told.recv())
+    except (EOFError, OSError):
+        return ""
 
 
 def _drawn(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 import os
 import platform
 import resource
@@ -295,6 +296,8 @@ def refined(folder: Path, signs_of: Callable[[DiskBench], Any]) -> dict[str, Any
     """Another engine's shortlists of signs, rescored by rows read from the file."""
     bench = DiskBench(folder)
     shortlists = signs_of(bench)
+    # as nestvec does: rows that lie apart are read without what is around them
+    bench.vectors._mmap.madvise(mmap.MADV_RANDOM)
     for depth in _DEPTHS:
 
         def search(asked: F32, depth: int = depth) -> Any:
