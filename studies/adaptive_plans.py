@@ -192,6 +192,19 @@ def headline(ways: Ways, shortlist: int, k: int) -> dict[str, Engine]:
     return found | rivals(ways.rows, shortlist, k)
 
 
+def many_rows(ways: Ways, shortlist: int, k: int) -> dict[str, Engine]:
+    """What is timed over more rows."""
+    found = {
+        "one pass, full width": ways.engine(f"raw:{k}"),
+        "one pass, certified exact": ways.engine(f"exact:{k}"),
+        "16 to full": ways.engine(f"16d:{shortlist},raw:{k}"),
+        "16 to full in lists by 16": ways.engine(
+            f"probe={PROBE};16d:{shortlist},raw:{k}", "lists 16"
+        ),
+    }
+    return found | rivals(ways.rows, shortlist, k)
+
+
 def rivals(rows: F32, shortlist: int, k: int) -> dict[str, Engine]:
     """numpy's product, and FAISS's flat and HNSW indexes, of 32 links as MRL has them."""
     faiss = importlib.import_module("faiss")

@@ -31,6 +31,7 @@ from studies.adaptive_plans import (
     grid,
     headline,
     lengths,
+    many_rows,
     one_pass,
 )
 from studies.adaptive_report import as_markdown, grid_picture, width_picture
@@ -44,6 +45,8 @@ from nestvec.measure.intervals import bootstrap_means
 SETS = ("fashion_mnist", "cifar10", "tiny_imagenet32")
 HITS = 10
 SHORTLIST = 200
+TIMES = 10
+PARTS = ("times", "tables", "routers", "scale")
 
 
 def main() -> None:
@@ -52,7 +55,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--queries", type=int, default=2_000, help="of the tables; drawn")
     parser.add_argument("--timed", type=int, default=200)
-    parser.add_argument("--parts", nargs="+", default=["tables", "times", "routers"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS))
     parser.set_defaults(out=Path("docs/results/retrieval"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -125,6 +128,8 @@ def measured(path: Path, options: Any) -> dict[str, Any]:
             found["drawn"] = len(drawn)
         if "routers" in options.parts:
             found["routers"] = routers(ways, data, options.seed)
+        if "scale" in options.parts:
+            found["scaled"] = scaled(data, Path(place) / "m.nv", options.timed, options.seed)
     return found
 
 
@@ -182,6 +187,42 @@ def timed(ways: Ways, data: Labelled, queries: int) -> list[dict[str, Any]]:
         for each, ms in zip(told, times, strict=True):
             each[f"ms_{threads}"] = ms
     return told
+
+
+def scaled(data: Labelled, place: Path, queries: int, seed: int) -> dict[str, Any]:
+    """Times over more rows than there are: mixes of two rows of a class, TIMES a row.
+
+    Of such rows no class is told, but how many of the ten nearest by the whole vectors are found.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(data.row_labels, kind="stable")
+    ends = np.cumsum(np.unique(data.row_labels, return_counts=True)[1])
+    parts = [data.rows]
+    for _ in range(TIMES - 1):
+        partner = np.empty(len(order), np.int64)
+        for own in np.split(order, ends[:-1]):
+            partner[own] = rng.permutation(own)
+        share = rng.uniform(0.5, 1.0, (len(order), 1)).astype(np.float32)
+        parts.append(share * data.rows + (1 - share) * data.rows[partner])
+    ways = Ways(np.concatenate(parts), place)
+    engines = many_rows(ways, SHORTLIST, HITS)
+    asked = data.queries[:queries]
+    found = {name: engine.ask(asked) for name, engine in engines.items()}
+    best = found["one pass, FAISS flat"].hits
+    told: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "plan": engines[name].plan,
+            "recall": float((each.hits[:, :, None] == best[:, None]).any(axis=2).mean()),
+            "multiply_adds": round(each.multiply_adds),
+        }
+        for name, each in found.items()
+    ]
+    for threads in (1, 2):
+        times = interleaved(list(engines.values()), asked, threads)
+        for one, ms in zip(told, times, strict=True):
+            one[f"ms_{threads}"] = ms
+    return {"rows": len(ways.rows), "queries": len(asked), "timed": told}
 
 
 def interleaved(engines: Sequence[Any], asked: F32, threads: int) -> list[float]:

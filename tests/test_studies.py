@@ -65,3 +65,34 @@ def test_commands_name_the_settings(monkeypatch):
     )
     monkeypatch.setenv("FULL", "1")
     assert command_of("x", seed=0) == 'FULL=1 make study NAME=x DATA=folder ARGS="--seed 0"'
+
+
+def test_adaptive_retrieval_asks_plans_that_exist():
+    from studies import adaptive_plans as plans
+
+    from nestvec.index.plan import Plan
+
+    named = plans.one_pass(256, 10) + plans.grid(256, 200, 10) + plans.lengths(256, 900, 10)
+    named += plans.funnels(256, 10) + plans.cluster_and_scan(256, 200, 10)
+    for _, text in named:
+        plan = Plan.parse(text)
+        assert plan.k == 10
+        assert all(stage.amount < 256 for stage in plan.stages)
+    # MRL's own example of a funnel
+    assert ("", "16d:200,32d:100,64d:50,128d:25,raw:10") in named
+
+
+def test_adaptive_retrieval_counts_what_is_read(tmp_path):
+    import numpy as np
+    from studies.adaptive_plans import Ways
+
+    rows = np.random.default_rng(0).normal(size=(400, 32)).astype(np.float32)
+    ways = Ways(rows, tmp_path / "c.nv")
+    found = ways.ask(rows[:3], "8d:50,16d:20,raw:10")
+    assert found.hits.shape == (3, 10)
+    assert found.hits[:, 0].tolist() == [0, 1, 2]
+    assert found.multiply_adds == 400 * 8 + 50 * 16 + 20 * 32
+    assert found.bytes == 4 * found.multiply_adds
+    # 20 lists by 8 coordinates, of which all are read
+    found = ways.ask(rows[:3], "probe=20;16d:10", "lists 8")
+    assert found.multiply_adds == 20 * 8 + 400 * 16
