@@ -20,8 +20,8 @@ def as_markdown(result: dict[str, Any]) -> str:
     """Everything as one page."""
     out = [
         "# Adaptive retrieval\n",
-        "![mAP@10 of shortlists at one width, rescored at another](adaptive.svg)\n",
-        "![mAP@10 by the first width](adaptive-widths.svg)\n",
+        "![share of full mAP@10, shortlist width by ranking width](adaptive.svg)\n",
+        "![share of full mAP@10 by the first width](adaptive-widths.svg)\n",
         "Vectors of a nested image model: training images are the database, test images ask, a hit "
         "is right if it bears the query's class. mAP@10 divides by min(R, 10); every class here "
         "has more than 10 rows, so that MRL's own form, divided by 10, is the same number, and "
@@ -218,10 +218,10 @@ def grid_of(each: dict[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
 
 
 def grid_picture(result: dict[str, Any]) -> str:
-    """mAP@10 by both widths, a map a set."""
+    """What is kept of full mAP@10 by both widths, a map a set."""
     sets = {name: each for name, each in result["sets"].items() if "tables" in each}
     maps: Mapping[str, Any] = {
-        name: {at: cell["map"]["value"] for at, cell in grid_of(each).items()}
+        name: {at: _kept(cell, each)[0] for at, cell in grid_of(each).items()}
         for name, each in sets.items()
     }
     if not maps:
@@ -229,7 +229,7 @@ def grid_picture(result: dict[str, Any]) -> str:
     shorts = sorted({short for cells in maps.values() for short, _ in cells})
     longs = sorted({long for cells in maps.values() for _, long in cells})
     return heat_maps(
-        f"mAP@10 of {result['shortlist']} rows found at one width and ranked at another",
+        f"Share of full mAP@10 by {result['shortlist']} rows found at one width, ranked at another",
         maps,
         shorts,
         longs,
@@ -240,32 +240,36 @@ def grid_picture(result: dict[str, Any]) -> str:
 
 
 def width_picture(result: dict[str, Any]) -> str:
-    """mAP@10 by the first width: one pass, and rescored at full width, a pair of lines a set."""
+    """What is kept by the first width: one pass, and ranked at full width, two lines a set."""
     drawn = {}
     for name, each in result["sets"].items():
         if "tables" not in each:
             continue
-        dim = each["dim"]
-        drawn[f"{name}, one pass"] = {
-            float(_width(one["plan"], 0, dim)): _ends(one["map"])
+        dim, short_name = each["dim"], name.split("_")[0]
+        drawn[f"{short_name}, one pass"] = {
+            float(_width(one["plan"], 0, dim)): _kept(one, each)
             for one in each["tables"]["one pass"]
         }
-        drawn[f"{name}, to full"] = {
-            float(short): _ends(cell["map"])
+        drawn[f"{short_name}, to full"] = {
+            float(short): _kept(cell, each)
             for (short, long), cell in grid_of(each).items()
             if long == dim
         }
     if not drawn:
         return ""
-    return lines_of("mAP@10 by the first width", drawn, x_name="first width", y_name="mAP@10")
+    title = "Share of full mAP@10 by the first width"
+    return lines_of(title, drawn, x_name="first width", y_name="share of full mAP@10")
 
 
 def _width(plan: str, stage: int, dim: int) -> int:
     return Plan.parse(plan).stages[stage].amount or dim
 
 
-def _ends(cell: dict[str, float]) -> tuple[float, float, float]:
-    return cell["value"], cell["low"], cell["high"]
+def _kept(one: dict[str, Any], each: dict[str, Any]) -> tuple[float, float, float]:
+    """The share of full mAP@10, with the ends of its paired interval."""
+    full = each["tables"]["one pass"][-1]["map"]["value"]
+    value, low, high = (1 + one["from_full"][key] / full for key in ("value", "low", "high"))
+    return value, low, high
 
 
 def _points(cell: dict[str, float]) -> str:
