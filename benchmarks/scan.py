@@ -38,7 +38,7 @@ from nestvec.codec.nested import Codec
 from nestvec.codec.signs import SignPlane
 from nestvec.index import fused
 from nestvec.index.bit_slices import bit_slices
-from nestvec.index.reader import PlaneRun, SignRun
+from nestvec.index.runs import PlaneRun, SignRun
 
 F32 = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nestvec.index import fused, kernels
 from nestvec.index.bit_slices import bit_slices
-from nestvec.index.reader import CodeRun, PlaneRun, SignRun
+from nestvec.index.runs import CodeRun, PlaneRun, SignRun
 from nestvec.index.scan import Shortlist, scan, sign_scores
 
 METRICS = ("cosine", "dot", "l2")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nestvec.index import fused
 from nestvec.index.cache import BLOCK_ROWS
 from nestvec.index.plan import Plan, Stage, keeps_prefix
-from nestvec.index.reader import PrefixRun, VectorRun
+from nestvec.index.runs import PrefixRun, VectorRun
 from nestvec.index.scan import scan_vectors
 
 METRICS = ("cosine", "dot", "l2")

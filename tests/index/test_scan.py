@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nestvec.index.reader import CodeRun, VectorRun
+from nestvec.index.runs import CodeRun, VectorRun
 from nestvec.index.scan import (
     Shortlist,
     of_query,

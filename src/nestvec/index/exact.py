@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.index.bounds import FACT_BYTES, Bound, block_ends, block_facts, bound
-from nestvec.index.reader import BoundRun, Reader
+from nestvec.index.reader import Reader
+from nestvec.index.runs import BoundRun
 from nestvec.index.scan import Shortlist, finish_cosines, scan_vectors, vector_scores
 from nestvec.index.selection import best, ranked
 

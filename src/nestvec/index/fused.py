@@ -18,7 +18,7 @@ from nestvec.codec.scores import Prepared, reciprocals
 from nestvec.index import kernels, kernels_prefixes, kernels_signs, kernels_tables
 from nestvec.index.bit_slices import GROUP_ROWS, Additions
 from nestvec.index.kernels_look_ups import ENTRIES
-from nestvec.index.reader import PlaneRun, PrefixRun, SignRun
+from nestvec.index.runs import PlaneRun, PrefixRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.selection import best_ranked
 

@@ -22,7 +22,8 @@ from nestvec.errors import UserError
 from nestvec.index import bit_slices, fused
 from nestvec.index.cache import BLOCK_ROWS
 from nestvec.index.plan import Plan, Stage, StageKind
-from nestvec.index.reader import PlaneRun, Reader, SignRun
+from nestvec.index.reader import Reader
+from nestvec.index.runs import PlaneRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.store import Fragment
 from nestvec.progress import Progress, quiet

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
 from nestvec.index.kernels_vectors import gathered, widened
 from nestvec.index.plan import Plan
+from nestvec.index.runs import BoundRun, CodeRun, PlaneRun, PrefixRun, SignRun, VectorRun
 from nestvec.index.store import Fragment, RowStore
 
 F32 = NDArray[np.float32]
@@ -39,100 +39,6 @@ _BOUND_ROWS = 1 << 13
 _SEGMENT_BYTES = 64
 # Fewer rows than one in so many are read one by one, more as a run of all.
 _FEW = 16
-
-
-@dataclass(frozen=True)
-class CodeRun:
-    """Some rows as a scan wants them.
-
-    rows: (n,) positions. codes: (n, cut) uint8, a byte-plane major array seen row by row. norms:
-    (n,) float32. lengths: (n,) float32, or None for cosine. seqs: (n,) int64.
-    """
-
-    rows: I64
-    codes: U8
-    norms: F32
-    lengths: F32 | None
-    seqs: I64
-
-
-@dataclass(frozen=True)
-class PlaneRun:
-    """The rows of a fragment as compiled scans want them.
-
-    start: position of the first; count: how many. planes: (blocks, >= cut, 1024) uint8. packed:
-    (count,) uint8 norm bytes of a declared cut, or None; then exact has |x_n| (count,) float32.
-    lengths: (count,) float32, or None for cosine. seqs: (count,) int64. alive: (count,), which of
-    them may be found, or None for all.
-    """
-
-    start: int
-    count: int
-    planes: U8
-    packed: U8 | None
-    exact: F32 | None
-    lengths: F32 | None
-    seqs: I64
-    alive: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class SignRun:
-    """The signs of a fragment as compiled scans want them.
-
-    start: position of the first row. bits: of a row. slices: (blocks, words) uint64 (see
-    bit_slices). seqs: (n,) int64. alive: (n,), which of them may be found, or None for all.
-    """
-
-    start: int
-    bits: int
-    slices: U64
-    seqs: I64
-    alive: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class PrefixRun:
-    """The first coordinates of a fragment's vectors as compiled scans want them.
-
-    start: position of the first row; count: how many. planes: (blocks, w, 1024) float32, prefixes
-    of length 1. lengths: (count,) float32 of whole vectors, or None for cosine. seqs: (count,)
-    int64. alive: (count,), which of them may be found, or None for all.
-    """
-
-    start: int
-    count: int
-    planes: F32
-    lengths: F32 | None
-    seqs: I64
-    alive: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class BoundRun:
-    """What bounds the stored vectors of a fragment (see bounds).
-
-    start: position of the first row. axes: (d, d) that rows were turned to. head: (n, w + 4) uint8,
-    the first block; tail: (n, rest) uint8, the others side by side. lengths: (n,) or None. alive:
-    (n,), which rows may be found, or None for all.
-    """
-
-    start: int
-    axes: F32
-    head: U8
-    tail: U8
-    lengths: F32 | None
-    alive: NDArray[np.bool_] | None
-
-
-@dataclass(frozen=True)
-class VectorRun:
-    """Some rows' vector prefixes: (n, width) float32; the rest as in CodeRun."""
-
-    rows: I64
-    vectors: F32
-    lengths: F32 | None
-    seqs: I64
 
 
 class Reader:
@@ -241,6 +147,7 @@ class Reader:
             vectors = self._cache.column(fragment, "vector")
             lengths = self._lengths(fragment)
             seqs = self._cache.column(fragment, "seq")
+            norms = self._vector_norms(fragment, width)
             for low in range(0, fragment.rows, run_rows):
                 high = min(low + run_rows, fragment.rows)
                 some = self._among(fragment, low, high)
@@ -249,6 +156,7 @@ class Reader:
                     self._mapped(vectors, slice(low, high), width)[some],
                     None if lengths is None else lengths[low:high][some],
                     seqs[low:high][some],
+                    norms[low:high][some],
                 )
 
     def prefix_runs(self, width: int) -> Iterator[PrefixRun]:
@@ -422,6 +330,19 @@ class Reader:
             some = slice(low, min(low + _BOUND_ROWS, fragment.rows))
             rows = directions(self._mapped(vectors, some, len(axes)))
             yield np.concatenate(coded_blocks(rows, axes)[which], axis=1)
+
+    def _vector_norms(self, fragment: Fragment, width: int) -> F32:
+        """The lengths (rows,) of vectors' first coordinates."""
+        vectors = self._cache.column(fragment, "vector")
+
+        def parts() -> Iterator[F32]:
+            for low in range(0, fragment.rows, _BOUND_ROWS):
+                some = slice(low, min(low + _BOUND_ROWS, fragment.rows))
+                rows = self._mapped(vectors, some, width)
+                yield np.sqrt(np.einsum("nd,nd->n", rows, rows))
+
+        shape = (fragment.rows,)
+        return self._cache.derived(fragment, f"vector-norm-{width}", shape, np.float32, parts)
 
     def _prefixes(self, fragment: Fragment, width: int) -> F32:
         vectors = self._cache.column(fragment, "vector")

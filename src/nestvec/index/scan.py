@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared
-from nestvec.index.reader import CodeRun, VectorRun
+from nestvec.index.runs import CodeRun, VectorRun
 from nestvec.index.selection import Selection, best_ranked, ranked
 
 F32 = NDArray[np.float32]
@@ -84,7 +84,7 @@ def scan_vectors(
     slack = np.float32(4 * (width + 8) * np.finfo(np.float32).eps)
     for run in runs:
         prefix = np.ascontiguousarray(queries[:, :width])
-        rough = _cosines(prefix, run.vectors)
+        rough = _cosines(prefix, run.vectors, run.norms)
         for query, selection, cosines in zip(queries, selections, rough, strict=True):
             scores = finish_cosines(metric, cosines, query, run.lengths)
             scale = _scale(metric, query, run.lengths)
@@ -157,10 +157,13 @@ def of_query(prepared: Prepared, i: int) -> Prepared:
     return Prepared(prepared.norms[i : i + 1], tuple(part(table) for table in prepared.tables))
 
 
-def _cosines(queries: F32, vectors: F32) -> F32:
-    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+def _cosines(queries: F32, vectors: F32, norms: F32 | None) -> F32:
+    if norms is None:
+        norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     query_norms = np.sqrt(np.einsum("qd,qd->q", queries, queries))
-    return _ratio(queries @ vectors.T, query_norms[:, None] * norms)
+    # a matrix by a vector is faster than by a matrix of one row
+    dots = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
+    return _ratio(dots, query_norms[:, None] * norms)
 
 
 def _ratio(dots: F32, products: F32) -> F32:
