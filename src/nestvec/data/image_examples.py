@@ -10,8 +10,8 @@ import numpy as np
 
 from nestvec import tables
 from nestvec.data.images import Images, open_images
-from nestvec.data.training import HUB, Examples, Shape
-from nestvec.errors import MissingExtra, UserError
+from nestvec.data.training import HUB, Examples, Shape, load_dataset
+from nestvec.errors import UserError
 from nestvec.progress import Progress
 
 _SPLIT = "split"
@@ -42,7 +42,7 @@ def read_image_examples(
         )
     second = "label" if shape == "labelled" else "text"
     if place.startswith(HUB):
-        images = _of_hub(place, columns, split, second)
+        images = images_of_dataset(load_dataset(place, split), place, columns, second)
     else:
         named: dict[str, Any] = {}
         if columns:
@@ -76,20 +76,6 @@ def _of_split(images: Images, place: Path, split: str) -> Images:
             "name one of them."
         )
     return images.take(rows)
-
-
-def _of_hub(place: str, columns: tuple[str, ...], split: str, second: str) -> Images:
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise MissingExtra("reading a Hugging Face dataset", "train") from None
-    name, _, configuration = place.removeprefix(HUB).partition(":")
-    try:
-        data = load_dataset(name, configuration or None, split=split)
-    except Exception as error:
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise UserError(f"{place} cannot be loaded: {reason}. Check name and network.") from None
-    return images_of_dataset(data, place, columns, second)
 
 
 def images_of_dataset(data: Any, place: str, columns: tuple[str, ...], second: str) -> Images:

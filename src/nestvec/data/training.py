@@ -234,7 +234,11 @@ def _from_folder(folder: Path, shape: Shape, split: str) -> Examples:
     return Examples("pairs", columns, f"{folder} ({split})")
 
 
-def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object]]]:
+def load_dataset(place: str, split: str) -> Any:
+    """A split of the dataset that a place, "datasets:NAME[:CONFIG]", names: of the hub, or a folder.
+
+    Raises UserError where it cannot be had.
+    """
     try:
         import datasets
         from datasets.exceptions import DatasetsError
@@ -256,6 +260,11 @@ def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object
             f"the dataset {name!r} ({split}) cannot be had: {reason.rstrip('.')}; give another "
             "name, split or configuration, or a file."
         ) from None
+    return loaded
+
+
+def _hub_records(place: str, split: str) -> Iterator[tuple[str, dict[str, object]]]:
+    loaded = load_dataset(place, split)
     labels = {
         column: feature.names
         for column, feature in loaded.features.items()
