@@ -235,7 +235,7 @@ def _from_folder(folder: Path, shape: Shape, split: str) -> Examples:
 
 
 def load_dataset(place: str, split: str) -> Any:
-    """A split of the dataset that a place, "datasets:NAME[:CONFIG]", names: of the hub, or a folder.
+    """A split of the dataset, of the hub or a folder, that "datasets:NAME[:CONFIG]" names.
 
     Raises UserError where it cannot be had.
     """
