@@ -16,7 +16,7 @@ def test_the_nearest_mean_by_hand():
     assert nearest_means(train, labels, test).tolist() == ["a", "b", "c"]
     # lengths of the rows do not count: (1, 0) and (0, 1) have their mean half way
     both = nearest_means(np.array([[9, 0], [0, 1], [0, -1]], np.float32), [0, 0, 1], test)
-    assert both.tolist() == [0, 0, 0]
+    assert both.tolist() == [0, 0, 1]
 
 
 def test_one_shot_equals_the_nearest_centroid_of_scikit_learn():
@@ -24,7 +24,8 @@ def test_one_shot_equals_the_nearest_centroid_of_scikit_learn():
     train = normalize(rng.standard_normal((12, 5)).astype(np.float32))
     test = normalize(rng.standard_normal((50, 5)).astype(np.float32))
     labels = np.arange(12)
-    other = NearestCentroid().fit(train, labels).predict(test)
+    # each twice, since a class of one has no spread there
+    other = NearestCentroid().fit(np.repeat(train, 2, axis=0), np.repeat(labels, 2)).predict(test)
     assert nearest_means(train, labels, test).tolist() == other.tolist()
 
 
