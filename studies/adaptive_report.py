@@ -236,6 +236,8 @@ def grid_picture(result: dict[str, Any]) -> str:
         row_name="width of the shortlist",
         column_name="width of the ranking",
         marked=[(16, longs[-1])],
+        across=1,
+        floor=0.9,
     )
 
 

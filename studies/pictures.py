@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import log2
@@ -9,10 +10,14 @@ from math import log2
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.report.scales import quality_ticks
+
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1d2733}.s{font-size:11px;fill:#52606d}"
     ".t{font-size:15px;font-weight:600}.g{stroke:#e3e8ee}.a{stroke:#9aa5b1}"
 )
+_TITLE_CHARACTER = 9.4  # pixels of one, about
+_SHORT_NAME = 26  # characters of a name that half a picture has room for
 _COLOURS = ("#0a6b66", "#c2571a", "#5a74a8", "#8a6bab", "#a08a00", "#b03060", "#4c7a2f", "#6b6b6b")
 
 Cells = Mapping[tuple[int, int], float]
@@ -29,21 +34,25 @@ def heat_maps(
     row_name: str,
     column_name: str,
     marked: Sequence[tuple[int, int]] = (),
+    across: int = 3,
+    floor: float | None = None,
 ) -> str:
-    """One map beside another, cells by (row, column), one scale of colour; marked cells framed."""
+    """One map beside another, cells by (row, column), one scale of colour; marked cells framed.
+
+    across: maps a row; 1 can be read on a phone. floor: values from here down are palest, so that
+    the colours tell the others apart.
+    """
     values = [value for cells in maps.values() for value in cells.values()]
-    least, most = min(values), max(values)
+    least, most = min(values) if floor is None else floor, max(values)
     wide, tall = 46, 26
-    across = 3
     width = 70 + len(columns) * wide
     height = 74 + len(rows) * tall
     down = -(-len(maps) // across)
-    found = [
-        _open(across * width + 10, 44 + down * height),
-        f'<text class="t" x="10" y="24">{escape(title)}</text>',
-    ]
+    headings = _wrapped(title, across * width)
+    begin = 24 + 20 * len(headings)
+    found = [_open(across * width + 10, begin + down * height), *_titles(headings)]
     for number, (name, cells) in enumerate(maps.items()):
-        left, top = 10 + (number % across) * width, 44 + (number // across) * height
+        left, top = 10 + (number % across) * width, begin + (number // across) * height
         found.append(f'<text x="{left + 40}" y="{top + 14}">{escape(name)}</text>')
         for i, row in enumerate(rows):
             y = top + 24 + i * tall
@@ -53,7 +62,7 @@ def heat_maps(
                 value = cells.get((row, column))
                 if value is None:
                     continue
-                share = (value - least) / max(most - least, 1e-9)
+                share = max((value - least) / max(most - least, 1e-9), 0.0)
                 at = left + 40 + j * wide
                 frame = ' stroke="#1d2733" stroke-width="2"' if (row, column) in marked else ""
                 found.append(
@@ -83,13 +92,17 @@ def lines(
     log_x: bool = True,
     ticks: Sequence[float] | None = None,
 ) -> str:
-    """Lines with their intervals as bars; the legend stands to the right. ticks: of x."""
+    """Lines with their intervals as bars; the legend stands below. ticks: of x."""
     xs = sorted({x for line in series.values() for x in line})
     ends = [end for line in series.values() for point in line.values() for end in point[1:]]
     least, most = min(ends), max(ends)
     pad = 0.05 * (most - least or 1)
     least, most = least - pad, most + pad
-    left, top, wide, tall = 62, 44, 520, 320
+    left, wide, tall, row = 52, 468, 300, 20
+    headings = _wrapped(title, left + wide)
+    top = 40 + 20 * len(headings)
+    across = 2 if max(map(len, series)) <= _SHORT_NAME else 1
+    below = top + tall + 66
 
     def place_x(x: float) -> float:
         a, b = (log2(xs[0]), log2(xs[-1])) if log_x else (xs[0], xs[-1])
@@ -100,27 +113,22 @@ def lines(
         return top + tall * (1 - (y - least) / (most - least))
 
     found = [
-        _open(left + wide + 200, top + tall + 60),
-        f'<text class="t" x="10" y="24">{escape(title)}</text>',
+        _open(left + wide + 20, below + row * -(-len(series) // across)),
+        *_titles(headings),
     ]
-    digits = 2 if most - least > 0.2 else 3
-    for i in range(6):
-        y = least + (most - least) * i / 5
+    for y in quality_ticks(least, most, 6):
         at = place_y(y)
         found.append(
             f'<line class="g" x1="{left}" x2="{left + wide}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<text class="s" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{y:g}</text>'
         )
-        found.append(
-            f'<text class="s" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{y:.{digits}f}'
-        )
-        found.append("</text>")
     found += [
         f'<text class="s" x="{place_x(x):.1f}" y="{top + tall + 18}" text-anchor="middle">'
         f"{x:g}</text>"
         for x in (xs if ticks is None else ticks)
     ]
-    found.append(f'<text class="s" x="{left}" y="{top + tall + 40}">{escape(x_name)}</text>')
-    found.append(f'<text class="s" x="{left}" y="{top - 6}">{escape(y_name)}</text>')
+    found.append(f'<text class="s" x="{left}" y="{top + tall + 38}">{escape(x_name)}</text>')
+    found.append(f'<text class="s" x="10" y="{top - 10}">{escape(y_name)}</text>')
     for number, (name, line) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         dash = "" if number < len(_COLOURS) else ' stroke-dasharray="5 3"'
@@ -136,11 +144,11 @@ def lines(
                 f'y2="{place_y(high):.1f}" stroke="{colour}" opacity=".45"/>'
                 f'<circle cx="{place_x(x):.1f}" cy="{place_y(value):.1f}" r="3" fill="{colour}"/>'
             )
-        y = top + 14 + number * 20
+        x, y = left + (number % across) * wide // 2, below + row * (number // across)
         found.append(
-            f'<line x1="{left + wide + 16}" x2="{left + wide + 40}" y1="{y - 4}" y2="{y - 4}" '
+            f'<line x1="{x}" x2="{x + 24}" y1="{y - 4}" y2="{y - 4}" '
             f'stroke="{colour}" stroke-width="2"{dash}/>'
-            f'<text x="{left + wide + 46}" y="{y}">{escape(name)}</text>'
+            f'<text x="{x + 30}" y="{y}">{escape(name)}</text>'
         )
     return "\n".join([*found, "</svg>", ""])
 
@@ -169,6 +177,18 @@ def scatters(title: str, panels: Mapping[str, tuple[NDArray[np.float32], Sequenc
             for (x, y), group in zip(placed.tolist(), groups, strict=True)
         ]
     return "\n".join([*found, "</svg>", ""])
+
+
+def _wrapped(title: str, width: float) -> list[str]:
+    """A title in lines that are no wider than so many pixels."""
+    return textwrap.wrap(title, max(int(width / _TITLE_CHARACTER), 20))
+
+
+def _titles(headings: Sequence[str]) -> list[str]:
+    return [
+        f'<text class="t" x="10" y="{24 + 20 * i}">{escape(words)}</text>'
+        for i, words in enumerate(headings)
+    ]
 
 
 def _open(width: float, height: float) -> str:
