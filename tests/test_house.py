@@ -60,6 +60,10 @@ SEAMS: dict[str, tuple[str, ...]] = {
         "measure/probes.py",
     ),
     "pandas": (),
+    "fastapi": ("serve/app.py",),
+    "starlette": ("serve/app.py",),
+    "uvicorn": ("serve/server.py",),
+    "h11": ("serve/server.py",),
     "PIL": ("data/corruptions.py", "data/images.py"),
 }
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "truncate": "Cut a model to fewer layers and dimensions.",
     "info": "Say what a collection holds.",
     "verify": "Check that a collection's files are as they were written.",
+    "serve": "Answer embeddings and searches over HTTP, with a page to search.",
     "report": "Write a collection's report as one HTML file.",
 }
 

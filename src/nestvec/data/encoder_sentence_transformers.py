@@ -252,6 +252,13 @@ class SentenceTransformerEncoder:
             )
         return vectors
 
+    def count_tokens(self, texts: list[str], kind: TextKind) -> list[int]:
+        """Tokens that the model reads of each text, prompt and special ones among them."""
+        prompted = [self._prompts[kind] + text for text in texts]
+        return [
+            len(each.ids) for each in tokenize(self._model.tokenizer, prompted, self.max_tokens)
+        ]
+
     def describe(self) -> dict[str, object]:
         """Name, revision, width, metric, prompts, number format and versions, as JSON values."""
         return {

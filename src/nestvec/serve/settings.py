@@ -1,0 +1,113 @@
+"""What a server is told before it starts: where it listens, its key and its limits."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nestvec.errors import UserError
+
+KEY_VARIABLE = "NESTVEC_API_KEY"
+_SHORTEST_KEY = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request, one client and the waiting room may hold.
+
+    body_bytes: of a request. texts: of one embeddings request. text_characters: of each text.
+    hits: of one search. requests_per_s: of one client on average, 0 for no limit; burst: at once
+    after a pause. send_s: seconds a client has to send a request, and to take in its answer.
+    waiting: texts that wait for the encoder, and as many searches for their turn. held_bytes: of
+    all bodies together. connections: open at once. batch_texts, batch_characters: that the encoder
+    is given at once. batch_wait_ms: how long the first text of a batch waits for others. grace_s:
+    how long a stop waits for what runs. Raises UserError where a limit is below 1, or 0 as said.
+    """
+
+    body_bytes: int = 8 << 20
+    texts: int = 2048
+    text_characters: int = 100_000
+    hits: int = 1000
+    requests_per_s: float = 100.0
+    burst: int = 400
+    send_s: float = 15.0
+    waiting: int = 8192
+    held_bytes: int = 128 << 20
+    connections: int = 900
+    batch_texts: int = 32
+    batch_characters: int = 16_000
+    batch_wait_ms: float = 3.0
+    grace_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        may_be_zero = {"requests_per_s", "batch_wait_ms"}
+        for name, value in vars(self).items():
+            least = 0 if name in may_be_zero else 1
+            # a limit that is not a number compares with nothing
+            if not value >= least:
+                raise UserError(f"the limit {name} must be at least {least}; got {value}.")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """host, port: where to listen; port 0 takes a free one. api_key: wanted of every request where
+    it is not None. any_dimensions: also widths that the model was not trained for.
+
+    Raises UserError where others than this machine could connect and there is no key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    api_key: str | None = field(default=None, repr=False)
+    any_dimensions: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise UserError(f"a port is a number from 0 to 65535; got {self.port}: try 8080.")
+        if self.api_key is not None and not _is_key(self.api_key):
+            raise UserError(
+                f"a key is {_SHORTEST_KEY} characters or more, of ASCII and without blanks; got "
+                "another: "
+                f"give a long random one in {KEY_VARIABLE}."
+            )
+        if self.api_key is None and not is_loopback(self.host):
+            raise UserError(
+                f"a server that listens beyond this machine needs a key; got the address "
+                f"{self.host!r} and none: set {KEY_VARIABLE}, or listen at 127.0.0.1."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an address that a server listens at.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def key_of(given: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The key as given, else that of the environment; None where there is neither."""
+    return given if given is not None else environment.get(KEY_VARIABLE) or None
+
+
+def core_shares(cores: int) -> tuple[int, int]:
+    """Threads of the search and of the encoder beside it; both run at once, each called by one.
+
+    >>> core_shares(2), core_shares(16)
+    ((1, 1), (4, 12))
+    """
+    searching = max(1, cores // 4)
+    return searching, max(1, cores - searching)
+
+
+def _is_key(key: str) -> bool:
+    return len(key) >= _SHORTEST_KEY and key.isascii() and key.isprintable() and " " not in key
