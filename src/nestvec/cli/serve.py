@@ -133,11 +133,11 @@ def _serve(target: str, settings: ServeSettings, as_json: bool, **opening: Any) 
         os.environ.setdefault("OMP_NUM_THREADS", str(encoding))
     from nestvec.serve.app import make_app
     from nestvec.serve.opening import open_served
-    from nestvec.serve.page import page_files
+    from nestvec.serve.page import assets
     from nestvec.serve.server import Server
 
     served = open_served(target, settings, note=lambda sentence: warn([sentence]), **opening)
-    server = Server(make_app(served, settings, page_files()), settings)
+    server = Server(make_app(served, settings, assets()), settings)
     served.warm_up()
 
     def started() -> None:

@@ -21,6 +21,7 @@ from nestvec.serve.gate import CLIENT, Gate, own_fault
 from nestvec.serve.metrics import Metrics
 from nestvec.serve.model import Asked, Embedded, Model, embeddings_answer
 from nestvec.serve.opening import Served
+from nestvec.serve.page import HEADERS, Asset
 from nestvec.serve.readers import SearchAsked, read_embeddings, read_search
 from nestvec.serve.searching import F32, Found, Searched, info_answer, search_answer
 from nestvec.serve.settings import ServeSettings
@@ -34,8 +35,6 @@ except ImportError:
 
 WARNING_HEADER = "x-nestvec-warning"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: what a file of the page is: its content type and its bytes, by path
-Page = Mapping[str, tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _search(searched: Searched | None, each: _Search) -> Found | Exception:
         return fault
 
 
-def make_app(served: Served, settings: ServeSettings, page: Page) -> Gate:
+def make_app(served: Served, settings: ServeSettings, page: Mapping[str, Asset]) -> Gate:
     """The ASGI application of a server; page: the files at / and beside it."""
     metrics = Metrics()
     service = Service(served, settings, metrics)
@@ -201,8 +200,8 @@ def make_app(served: Served, settings: ServeSettings, page: Page) -> Gate:
         redirect_slashes=False,
     )
     _add_routes(app, service, metrics)
-    for path, (kind, content) in page.items():
-        _add_file(app, path, kind, content)
+    for path, asset in page.items():
+        _add_file(app, path, asset)
     _add_faults(app)
     app.openapi = lambda: openapi.document(settings)  # type: ignore[method-assign]
     routes = frozenset({*openapi.PATHS, *page})
@@ -240,11 +239,10 @@ def _add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=_METRICS_TYPE)
 
 
-def _add_file(app: FastAPI, path: str, kind: str, content: bytes) -> None:
+def _add_file(app: FastAPI, path: str, asset: Asset) -> None:
     @app.get(path)
     async def file() -> Response:
-        headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-        return Response(content, media_type=kind, headers=headers)
+        return Response(asset.content, 200, HEADERS, asset.content_type)
 
 
 def _add_faults(app: FastAPI) -> None:
