@@ -59,7 +59,7 @@ _SMALL = (
         _TEN,
         rows=22_000,
         held=2_000,
-        epochs=2,
+        epochs=4,
     ),
     Plan("cifar10", "train.parquet", "test.parquet", _TEN, rows=20_000, held=2_000, epochs=4),
     Plan(
@@ -88,7 +88,7 @@ _WHOLE = tuple(
 PLANS = _WHOLE if FULL else _SMALL
 SIZE = 32
 BATCH = 128
-RATE = 5e-3
+RATE = 3e-3
 DECAY = 0.05
 
 
@@ -173,10 +173,20 @@ class Trainings:
             self._pixels = first, second
         return self._pixels
 
+    def wanted(self, seeds: range) -> list[tuple[str, tuple[int, ...], int]]:
+        """Arm, widths and seed of every model of the study."""
+        widths = self.plan.widths
+        arms = [("mrl", widths), ("mrl-e", widths), *(("ff", (width,)) for width in widths)]
+        return [(arm, each, seed) for seed in seeds for arm, each in arms]
+
+    def place(self, arm: str, widths: tuple[int, ...], seed: int) -> Path:
+        """Where the outcome of a model is kept."""
+        name = f"{arm}-{seed}" if arm != "ff" else f"ff{widths[0]}-{seed}"
+        return self.folder / f"{name}.npz"
+
     def outcome(self, arm: str, widths: tuple[int, ...], seed: int) -> Outcome:
         """Of an arm: "mrl", "mrl-e", or "ff" with one width."""
-        name = f"{arm}-{seed}" if arm != "ff" else f"ff{widths[0]}-{seed}"
-        place = self.folder / f"{name}.npz"
+        place = self.place(arm, widths, seed)
         if not place.exists():
             self._keep(place, arm, widths, seed)
         found = np.load(place)
@@ -242,6 +252,11 @@ class Trainings:
         at_hand = seed == 0 and rows is self.pictures.fitted and widths[-1] == DIM
         if at_hand and key in self._models:
             return self._models[key]
+        kept = self.folder / f"{arm}{widths[-1]}-{seed}.pt"
+        if at_hand and kept.exists():
+            model, heads = torch.load(kept, weights_only=False)
+            self._models[key] = model, heads
+            return model, heads
         labels, _ = self.pictures.labels
         recipe = parse_recipe(
             {
@@ -291,4 +306,5 @@ class Trainings:
         heads = objective.heads.cpu().eval()
         if at_hand:
             self._models[key] = model, heads
+            torch.save((model, heads), kept)
         return model, heads

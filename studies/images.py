@@ -8,19 +8,25 @@ FF of full width also SVD and random coordinates. Told at every width: accuracy 
 accuracy, mAP@10 and P@10 (2,000 test pictures against 10,000 training pictures, the same class
 being relevant), with paired differences from FF over pictures and the spread over seeds; what is
 told of MRL alone is in images_more.py; and cascades, their thresholds from training pictures that
-were held out. Outcomes of models are kept in
---work; a rerun adds what is missing.
+were held out. --jobs trainings at once; their outcomes are kept in --work, and a rerun adds what is
+missing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from studies.image_models import DIM, PLANS, Outcome, Plan, Trainings, pictures_of
 from studies.images_cascade import cascades
@@ -55,6 +61,9 @@ def main() -> None:
     parser = parser_of("images", __doc__)
     parser.add_argument("--sets", nargs="+", default=[plan.name for plan in PLANS])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--jobs", type=int, default=1 if torch.cuda.is_available() else os.cpu_count()
+    )
     options = parser.parse_args()
     begun = time.perf_counter()
     result: dict[str, Any] = {
@@ -62,10 +71,12 @@ def main() -> None:
         "machine": machine(),
         "sets": {},
     }
-    for plan in PLANS:
-        if plan.name in options.sets:
-            trainings = Trainings(pictures_of(plan, options.data), options.data, options.work)
-            result["sets"][plan.name] = of_set(trainings, range(options.seeds))
+    plans = [plan for plan in PLANS if plan.name in options.sets]
+    if options.jobs > 1:
+        train_at_once(plans, options)
+    for plan in plans:
+        trainings = Trainings(pictures_of(plan, options.data), options.data, options.work)
+        result["sets"][plan.name] = of_set(trainings, range(options.seeds))
     result["seconds"] = round(time.perf_counter() - begun, 1)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "images.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -73,6 +84,28 @@ def main() -> None:
     for name, each in result["sets"].items():
         (options.out / f"images-{name}.svg").write_text(picture(name, each))
     print(as_markdown(result))
+
+
+def train_at_once(plans: list[Plan], options: argparse.Namespace) -> None:
+    """Train what is missing in processes of one thread each, the first seed of all sets first."""
+    missing = []
+    for plan in plans:
+        trainings = Trainings(pictures_of(plan, options.data), options.data, options.work)
+        wanted = trainings.wanted(range(options.seeds))
+        missing += [(plan, *one) for one in wanted if not trainings.place(*one).exists()]
+    missing.sort(key=lambda one: one[-1])
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        done = [pool.submit(train_one, options.data, options.work, *one) for one in missing]
+        for each in done:
+            each.result()
+
+
+def train_one(
+    data: Path, work: Path, plan: Plan, arm: str, widths: tuple[int, ...], seed: int
+) -> None:
+    """Train a model of the study and keep its outcome."""
+    torch.set_num_threads(1)
+    Trainings(pictures_of(plan, data), data, work).outcome(arm, widths, seed)
 
 
 def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:

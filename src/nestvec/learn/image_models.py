@@ -13,6 +13,7 @@ from nestvec.errors import MissingExtra, UserError
 from nestvec.learn.sentence_model import load_model, quiet_libraries
 
 try:
+    from sentence_transformers.base.modules.dense import Dense
     from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTImageProcessorPil, ViTModel
 except ImportError:
     raise MissingExtra("training a model", "train") from None
@@ -61,7 +62,9 @@ NEW: dict[str, Callable[[int], Any]] = {
 def new_image_model(name: str, size: int, seed: int) -> Any:
     """A sentence-transformers model with random weights drawn by seed, for pictures of size.
 
-    Its embedding is the mean over the last feature map (ResNet) or over patches (ViT).
+    Its embedding is the mean over the last feature map (ResNet) or over patches (ViT), and, of
+    "resnet-small", a linear map of it: what ends in a ReLU is never negative, and two to eight such
+    coordinates hold few classes.
     Raises UserError for another name, and a size that is no multiple of 8 for a ViT.
     """
     if name not in NEW:
@@ -78,4 +81,7 @@ def new_image_model(name: str, size: int, seed: int) -> Any:
         )
         processor.save_pretrained(folder)
         model = load_model(name, str(Path(folder)), max_tokens=None, remote_code=False)
+    if name == "resnet-small":
+        dim = model.get_embedding_dimension()
+        model.append(Dense(dim, dim, activation_function=torch.nn.Identity()))
     return model
