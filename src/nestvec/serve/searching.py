@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec import __version__
+from nestvec.choose.evidence import adapted_name
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
 from nestvec.index.snapshot import Result, Snapshot
@@ -26,6 +27,7 @@ F32 = NDArray[np.float32]
 
 _VERSIONS = "_versions"
 _LOOK_S = 1.0
+_NESTED = "nested"
 _FEWEST_DIMS = 8
 _LARGEST = 1 << 30
 
@@ -320,7 +322,7 @@ def evidence_curve(
     grid = (evidence or {}).get("grid")
     if not grid:
         return [], None, None
-    method = ((evidence or {}).get("result") or {}).get("method")
+    method = _chosen_method((evidence or {}).get("result") or {}, grid["cells"])
     points = [
         {
             "bytes": cell["bytes"],
@@ -332,6 +334,17 @@ def evidence_curve(
         for cell in grid["cells"]
         if cell["method"] == method and cell.get("layer") is None
     ]
-    points.sort(key=lambda point: point["bytes"])
+    points.sort(key=lambda point: int(point["bytes"]))
     full = {name: grid["full"][name] for name in ("value", "low", "high")}
     return points, grid["measure"], full
+
+
+def _chosen_method(result: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+    """The name in the grid of the code that a build has chosen: a code without cuts has its own."""
+    spec = str(result.get("spec"))
+    adapter = result.get("adapter")
+    if adapter is not None:
+        spec = adapted_name(adapter, spec)
+    if any(cell["method"] == spec for cell in cells):
+        return spec
+    return _NESTED if adapter is None else adapted_name(adapter, _NESTED)
