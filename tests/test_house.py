@@ -38,6 +38,8 @@ SEAMS: dict[str, tuple[str, ...]] = {
     ),
     "pyarrow": ("tables.py", "index/store_changes.py", "index/store_recoding.py"),
     "faiss": ("bridge/faiss_library.py",),
+    "langchain_core": ("bridge/langchain.py",),
+    "mteb": ("bridge/mteb.py",),
     "usearch": ("index/graph.py",),
     "safetensors": (
         "adapters/adapter.py",

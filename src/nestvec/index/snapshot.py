@@ -178,6 +178,11 @@ class Snapshot:
         """Whether full vectors are stored beside the codes."""
         return self._reader.has_vectors
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what rows and filters read: id, text, title and the user's columns."""
+        return tuple(self._store.own_columns())
+
     def search(
         self,
         queries: NDArray[Any],
@@ -235,11 +240,12 @@ class Snapshot:
         "auto" is the plan that was chosen by measurement (`nestvec plan`), the collection's own or
         not.
         """
-        if (plan, k) not in self._plans:
+        found = self._plans.get((plan, k))
+        if found is None:
             if len(self._plans) >= _PLANS_KEPT:
                 self._plans.clear()
-            self._plans[plan, k] = self._fitting(plan, k)
-        return self._plans[plan, k]
+            found = self._plans[plan, k] = self._fitting(plan, k)
+        return found
 
     def _fitting(self, plan: Plan | str | None, k: int | None) -> Plan:
         if plan == AUTO:
@@ -301,6 +307,15 @@ class Snapshot:
     def texts(self, positions: Sequence[int] | NDArray[Any]) -> list[str]:
         """The texts at some positions, in their order."""
         return self.rows(positions, ("text",))["text"]
+
+    def matching(self, where: str) -> NDArray[np.int64]:
+        """The positions (m,) of the rows that match a SQL predicate on the columns, rising.
+
+        Raises UserError where the predicate does not parse or names no column.
+        """
+        found = self._store.matching(where)
+        parts = [f.start + np.flatnonzero(found[f.number]) for f in self._store.fragments]
+        return np.concatenate(parts)
 
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
         """Some columns of all rows, in order, by batches; for a pass over ids or texts."""

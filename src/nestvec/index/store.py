@@ -146,7 +146,7 @@ class RowStore:
             except (ValueError, OSError, RuntimeError) as error:
                 raise UserError(
                     "a filter is a SQL predicate on the collection's columns "
-                    f"({', '.join(self._own_columns())}); got {predicate!r} "
+                    f"({', '.join(self.own_columns())}); got {predicate!r} "
                     f"({first_line(error)}). Write year >= 2020, for instance."
                 ) from None
         return found
@@ -179,8 +179,8 @@ class RowStore:
                 return int(fragment.fragment_id)
         return None
 
-    def _own_columns(self) -> list[str]:
-        """The columns that a filter may name."""
+    def own_columns(self) -> list[str]:
+        """The columns that a filter may name: id, text, title and the user's."""
         ours = {"seq", "vector", "length"}
         shown = (name for name in self.columns if not name.startswith(("norm_", "code_")))
         return [name for name in shown if name not in ours]
