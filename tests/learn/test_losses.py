@@ -257,8 +257,17 @@ def test_heads():
     x, labels = torch.randn(6, 24), torch.tensor([0, 1, 2, 0, 1, 2])
     tied = TiedHead(NESTING, 3)
     logits = tied(x)
-    wanted = x[:, :8] @ tied.head.weight[:, :8].T + tied.head.bias
-    torch.testing.assert_close(logits[8], wanted)
+    weight, bias = tied.head.weight, tied.head.bias
+    wanted = {m: x[:, :m] @ weight[:, :m].T + bias for m in NESTING.widths}
+    assert logits.keys() == wanted.keys()
+    for m, z in wanted.items():
+        torch.testing.assert_close(logits[m], z)
+    mine, theirs = (
+        torch.autograd.grad(sum(m * z.sin().sum() for m, z in found.items()), (weight, bias))
+        for found in (logits, wanted)
+    )
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-5)
+    logits = tied(x)
     loss = nested_cross_entropy(logits, labels, NESTING)
     by_hand = sum(
         c * functional.cross_entropy(logits[m], labels)

@@ -32,7 +32,11 @@ class SeparateHeads(nn.Module):
 
 
 class TiedHead(nn.Module):
-    """logits_m = W[:, :m] x[:m] + b, one head and one bias for all widths: MRL-E."""
+    """logits_m = W[:, :m] x[:m] + b, one head and one bias for all widths: MRL-E.
+
+    A width's logits are those of the width before plus what the coordinates between add, so that
+    all widths together cost the products of the widest, forward and back.
+    """
 
     def __init__(self, nesting: Nesting, classes: int) -> None:
         super().__init__()
@@ -41,11 +45,16 @@ class TiedHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> dict[int, Tensor]:
         """{width: logits (n, classes)} of embeddings (n, d)."""
-        weight, bias = self.head.weight, self.head.bias
-        return {
-            width: functional.linear(embeddings[..., :width], weight[:, :width], bias)
-            for width in self.nesting.widths
-        }
+        widths = self.nesting.widths
+        sizes = [width - before for before, width in zip((0, *widths), widths, strict=False)]
+        # split, not slices: the gradient of a slice is as large as the whole weight
+        columns = self.head.weight.split(sizes, dim=1)
+        parts = embeddings[..., : widths[-1]].split(sizes, dim=-1)
+        found, logits = {}, self.head.bias
+        for width, part, column in zip(widths, parts, columns, strict=True):
+            logits = logits + functional.linear(part, column)
+            found[width] = logits
+        return found
 
 
 def nested_cross_entropy(
