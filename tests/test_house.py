@@ -41,6 +41,8 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "langchain_core": ("bridge/langchain.py",),
     "mteb": ("bridge/mteb.py",),
     "usearch": ("index/graph.py",),
+    "sqlite_vec": ("bridge/sqlite_library.py",),
+    "psycopg": ("bridge/postgres.py",),
     "safetensors": (
         "adapters/adapter.py",
         "choose/labeller.py",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.embed import embed
     from nestvec.jobs.evaluate import evaluate
     from nestvec.jobs.evaluation import Evaluation
+    from nestvec.jobs.export import ExportResult, export
     from nestvec.jobs.fit import fit
     from nestvec.jobs.graph import Linked, graph
     from nestvec.jobs.info import Info, info
@@ -75,6 +76,7 @@ __all__ = [
     "EarlyClassifier",
     "Evaluation",
     "Evidence",
+    "ExportResult",
     "Hit",
     "Info",
     "Labeller",
@@ -105,6 +107,7 @@ __all__ = [
     "delete",
     "embed",
     "evaluate",
+    "export",
     "fit",
     "graph",
     "info",
@@ -140,6 +143,7 @@ _HOMES = {
     "EarlyClassifier": ("nestvec.learn.early_classifier", "EarlyClassifier"),
     "Evaluation": ("nestvec.jobs.evaluation", "Evaluation"),
     "Evidence": ("nestvec.choose.evidence", "Evidence"),
+    "ExportResult": ("nestvec.jobs.export", "ExportResult"),
     "Hit": ("nestvec.index.snapshot", "Hit"),
     "Info": ("nestvec.jobs.info", "Info"),
     "Labeller": ("nestvec.choose.labeller", "Labeller"),
@@ -167,6 +171,7 @@ _HOMES = {
     "delete": ("nestvec.jobs.delete", "delete"),
     "embed": ("nestvec.jobs.embed", "embed"),
     "evaluate": ("nestvec.jobs.evaluate", "evaluate"),
+    "export": ("nestvec.jobs.export", "export"),
     "fit": ("nestvec.jobs.fit", "fit"),
     "graph": ("nestvec.jobs.graph", "graph"),
     "info": ("nestvec.jobs.info", "info"),

@@ -42,6 +42,7 @@ COMMANDS = {
     "info": "Say what a collection holds.",
     "verify": "Check that a collection's files are as they were written.",
     "serve": "Answer embeddings and searches over HTTP, with a page to search.",
+    "export": "Write a collection into another engine, with its query.",
     "report": "Write a collection's report as one HTML file.",
 }
 
