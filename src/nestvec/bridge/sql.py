@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
+from pathlib import Path
 
 from nestvec.bridge.exported import Place, Source
 from nestvec.errors import UserError
@@ -44,6 +46,16 @@ def check_columns(source: Source, own: tuple[str, ...]) -> None:
                 "rename or drop it."
             )
         seen.add(name.lower())
+
+
+def put_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def stage_name(stage: Stage) -> str:

@@ -33,7 +33,6 @@ MOST_DIMS = 8_192
 """Coordinates of a vec0 column: SQLITE_VEC_VEC0_MAX_DIMENSIONS."""
 MARK = "nestvec_export"
 _OWN = ("seq", "id", "title", "text", "length")
-_DISTANCES = {"cosine": "vec_distance_cosine", "l2": "vec_distance_L2"}
 _TYPES = {"bool": "INTEGER", "int": "INTEGER", "float": "REAL"}
 
 
@@ -175,8 +174,10 @@ def _distance(stage: Stage, metric: str) -> str:
         return "vec_distance_hamming(vec_bit(signs), vec_bit(:signs))"
     pair = f"(cut, :cut_{stage.amount})" if stage.kind == "dims" else "(vector, :vector)"
     if metric == "dot":  # sqlite-vec has no inner product; the query's length changes no order
-        return f"(vec_distance_cosine{pair} - 1) * length"
-    return f"{_DISTANCES[metric]}{pair}"
+        return f"(coalesce(vec_distance_cosine{pair}, 1) - 1) * length"
+    if metric == "cosine":  # none with a vector of zeros
+        return f"coalesce(vec_distance_cosine{pair}, 1)"
+    return f"vec_distance_L2{pair}"
 
 
 def _table(stage: Stage, name: str) -> str:
