@@ -6,7 +6,7 @@ synthetic vectors (as benchmarks/search.py draws them, float16 on disk) become c
 group of --limit bytes where the machine lets us make one (Linux, as root), file pages counted, and
 nothing of its files in memory before; FAISS's and usearch's scans of signs, rescored from the same
 file, run alike, by 30 queries: what they take is the disk's. Lists: as many as the square root of
-the rows, clustered on 64 coordinates; of several numbers of lists read and rows rescored the least
+the rows, clustered on all coordinates; of several numbers of lists read and rows rescored the least
 time at a recall of .9, taken between the two points around it, at N/2 and at N: without the limit,
 the vectors in memory before, or the disk would be all that is timed.
 """
@@ -41,9 +41,9 @@ _GROUPS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
     (Path("/sys/fs/cgroup"), "memory.max", "memory.peak"),
 )
-_PROBES = (64, 96, 128, 192, 256, 384, 512)
+_PROBES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _DEPTHS = (1_000, 4_000)
-_LIST_DEPTHS = (4_000, 8_000, 16_000)
+_LIST_DEPTHS = (1_000, 2_000, 4_000, 8_000)
 _LIST_RECALL = 0.9
 # What waits for the disk takes seconds a query.
 _LIMITED_QUERIES = 30
@@ -178,7 +178,7 @@ def collect(folder: Path, vectors: NDArray[Any], timed: Callable[[str], Any]) ->
             manifest=Manifest("", 0, 0, "", "sign4:1000,raw:10"),
         )
     with timed("lists"):
-        opened = Collection.open(place).make_lists("64d", round(len(vectors) ** 0.5))
+        opened = Collection.open(place).make_lists(f"{DIM}d", round(len(vectors) ** 0.5))
     queries = np.load(folder / "queries.npy")
     with timed("derived arrays"):
         opened.rank(queries[:1], "sign4:1000,raw:10")

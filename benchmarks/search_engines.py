@@ -108,7 +108,7 @@ def nested(spec: str, lists: int | None) -> Callable[[Bench, Path, int], Built]:
         )
         opened = Collection.open(place)
         if lists is not None:
-            opened = opened.make_lists("64d", lists or round(len(codes) ** 0.5))
+            opened = opened.make_lists(f"{DIM}d", lists or round(len(codes) ** 0.5))
         begun = time.perf_counter()
         choice = choose_plan(opened, bench.queries, PlanWish(RECALL, K))
         bench.seconds_before -= time.perf_counter() - begun  # others' settings are no building
