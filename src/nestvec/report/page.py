@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 
 from nestvec.report.chart import NARROW, WIDE, draw
+from nestvec.report.markup import (
+    beginning,
+    command_section,
+    document,
+    figure_of,
+    image,
+    notes_section,
+    table,
+    tiles,
+    warnings_box,
+)
 from nestvec.report.sheet import (
     Cell,
     Chosen,
@@ -17,10 +27,7 @@ from nestvec.report.sheet import (
     methods,
     title,
 )
-from nestvec.report.style import PAGE, number
-
-#: characters of a hit's text that are shown
-TEXT_CHARACTERS = 150
+from nestvec.report.style import number
 
 
 def page(sheet: Sheet) -> str:
@@ -32,18 +39,16 @@ def page(sheet: Sheet) -> str:
             _tables(sheet),
             _costs(sheet),
             _questions(sheet),
-            _notes(sheet),
-            _command(sheet),
+            notes_section(sheet.notes),
+            command_section(sheet.command),
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(sheet.name)}: quality against bytes</title>\n"
-        f'<style>{PAGE}</style>\n</head>\n<body>\n<main class="{_accent(sheet)}">\n{body}\n'
-        f"<footer>nestvec {escape(sheet.version)}, {escape(sheet.made)}</footer>\n"
-        "</main>\n</body>\n</html>\n"
+    return document(
+        f"{sheet.name}: quality against bytes",
+        body,
+        version=sheet.version,
+        made=sheet.made,
+        accent=_accent(sheet),
     )
 
 
@@ -57,11 +62,7 @@ def _head(sheet: Sheet) -> str:
     if sheet.chosen is not None:
         parts.append(f'<p class="verdict">{_strong(sheet.chosen)}</p>')
         parts.append(_tiles(sheet, sheet.chosen))
-    if sheet.warnings:
-        items = "".join(
-            f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in sheet.warnings
-        )
-        parts.append(f'<div class="warn" role="note"><ul>{items}</ul></div>')
+    parts.append(warnings_box(sheet.warnings))
     return "<header>" + "".join(parts) + "</header>"
 
 
@@ -75,29 +76,26 @@ def _strong(chosen: Chosen) -> str:
 def _tiles(sheet: Sheet, chosen: Chosen) -> str:
     kept = chosen.kept
     facts = "byte" if chosen.fact_bytes == 1 else "bytes"
-    tiles = [
-        (
-            "bytes per vector",
-            f"{chosen.code_bytes + chosen.fact_bytes}",
-            f"{chosen.code_bytes} code + {chosen.fact_bytes} {facts} of norm",
-        ),
-        (
-            f"{sheet.measure} kept",
-            f"{100 * kept.value:.1f}\u00a0%",
-            f"95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f}\u00a0%",
-        ),
-        (
-            f"full vectors, {sheet.measure}",
-            number(sheet.full.value),
-            f"{number(sheet.full.low)} to {number(sheet.full.high)}",
-        ),
-        ("plan", escape(chosen.plan), f"{_kind(chosen)} {escape(chosen.spec)}"),
-    ]
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{value}<small>{note}</small></dd></div>"
-        for name, value, note in tiles
+    return tiles(
+        [
+            (
+                "bytes per vector",
+                f"{chosen.code_bytes + chosen.fact_bytes}",
+                f"{chosen.code_bytes} code + {chosen.fact_bytes} {facts} of norm",
+            ),
+            (
+                f"{sheet.measure} kept",
+                f"{100 * kept.value:.1f}\u00a0%",
+                f"95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f}\u00a0%",
+            ),
+            (
+                f"full vectors, {sheet.measure}",
+                number(sheet.full.value),
+                f"{number(sheet.full.low)} to {number(sheet.full.high)}",
+            ),
+            ("plan", escape(chosen.plan), f"{_kind(chosen)} {escape(chosen.spec)}"),
+        ]
     )
-    return f'<dl class="tiles">{items}</dl>'
 
 
 def _kind(chosen: Chosen) -> str:
@@ -139,7 +137,7 @@ def _tables(sheet: Sheet) -> str:
     parts += [_nested_table(sheet, method) for method in nested]
     parts.append(
         f"<details><summary>All methods, {len(sheet.cells)} cells</summary>"
-        + _table(
+        + table(
             f"{sheet.measure} of every method at every byte count",
             ("method", "dims", "bytes = code + norm", "value", "difference"),
             (
@@ -164,7 +162,7 @@ def _nested_table(sheet: Sheet, method: str) -> str:
     chosen = None
     if sheet.chosen is not None and sheet.chosen.method == method:
         chosen = sheet.chosen.code_bytes + sheet.chosen.fact_bytes
-    return _table(
+    return table(
         f"The {title(method)}: {sheet.measure} and its paired difference from the full "
         f"vectors ({number(sheet.full.value)}), each with its 95 % interval",
         ("bytes = code + norm", "value", "difference"),
@@ -185,39 +183,9 @@ def _count(cell: Cell) -> str:
 
 def _figures(cell: Cell) -> list[str]:
     return [
-        _figure(cell.value, cell.low, cell.high),
-        _figure(cell.delta, cell.delta_low, cell.delta_high),
+        figure_of(cell.value, cell.low, cell.high),
+        figure_of(cell.delta, cell.delta_low, cell.delta_high),
     ]
-
-
-def _figure(value: float, low: float, high: float) -> str:
-    """A value, and its interval small beside it (below it where there is little room)."""
-    return f"{number(value)} <small>{number(low)} to {number(high)}</small>"
-
-
-def _table(caption: str, headings: tuple[str, ...], rows: Iterable[tuple[list[str], str]]) -> str:
-    """A table of numbers; a first column of words is aligned as words.
-
-    rows: (cells, class of the row); cells are markup.
-    """
-    words = headings[0] in ("method", "")
-    head = "".join(
-        f'<th scope="col"{"" if words and i == 0 else _NUM}>{heading}</th>'
-        for i, heading in enumerate(headings)
-    )
-    body = []
-    for cells, mark in rows:
-        first = f'<th scope="row"{"" if words else _NUM}>{cells[0]}</th>'
-        rest = "".join(f"<td{_NUM}>{cell}</td>" for cell in cells[1:])
-        body.append(f'<tr class="{mark}">{first}{rest}</tr>' if mark else f"<tr>{first}{rest}</tr>")
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="table">'
-        f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-_NUM = ' class="num"'
 
 
 def _costs(sheet: Sheet) -> str:
@@ -228,7 +196,7 @@ def _costs(sheet: Sheet) -> str:
     )
     return (
         "<section><h2>What the choice costs and saves</h2>"
-        + _table("Full vectors and the choice, side by side", ("", "full vectors", "chosen"), rows)
+        + table("Full vectors and the choice, side by side", ("", "full vectors", "chosen"), rows)
         + "</section>"
     )
 
@@ -254,8 +222,9 @@ def _questions(sheet: Sheet) -> str:
 
 def _question(question: Question) -> str:
     readings = "".join(_reading(reading) for reading in question.readings)
+    text = escape(beginning(question.text))
     return (
-        f'<div class="question"><h3>{_image(question.picture)}{escape(_cut(question.text))}</h3>'
+        f'<div class="question"><h3>{image(question.picture)}{text}</h3>'
         f'<div class="readings">{readings}</div></div>'
     )
 
@@ -267,33 +236,9 @@ def _reading(reading: Reading) -> str:
         badge += "" if hit.agrees else '<span class="badge">new</span>'
         marks = [*(() if hit.agrees else ("differs",)), *(("pictured",) if hit.picture else ())]
         mark = f' class="{" ".join(marks)}"' if marks else ""
-        words = f"<div>{badge}{escape(_cut(hit.text or hit.id))}</div>"
-        items.append(f"<li{mark}>{_image(hit.picture)}{words}</li>")
+        words = f"<div>{badge}{escape(beginning(hit.text or hit.id))}</div>"
+        items.append(f"<li{mark}>{image(hit.picture)}{words}</li>")
     return (
         f'<div class="reading"><h4>{escape(reading.name)} '
         f"<span>{reading.bytes:,g} bytes</span></h4><ol>{''.join(items)}</ol></div>"
     )
-
-
-def _image(picture: str) -> str:
-    """The element of a picture; what it shows is said beside it."""
-    return f'<img src="{escape(picture)}" alt="">' if picture else ""
-
-
-def _cut(text: str) -> str:
-    """The text's beginning, cut at a word."""
-    text = " ".join(text.split())
-    if len(text) <= TEXT_CHARACTERS:
-        return text
-    return text[:TEXT_CHARACTERS].rsplit(" ", 1)[0] + " …"
-
-
-def _notes(sheet: Sheet) -> str:
-    items = "".join(
-        f"<dt>{escape(note.term)}</dt><dd>{escape(note.text)}</dd>" for note in sheet.notes
-    )
-    return f'<section><h2>How it was measured</h2><dl class="notes">{items}</dl></section>'
-
-
-def _command(sheet: Sheet) -> str:
-    return f"<section><h2>The command</h2><pre>{escape(sheet.command)}</pre></section>"
