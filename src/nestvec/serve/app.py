@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from nestvec.serve.metrics import Metrics
 from nestvec.serve.model import Asked, Embedded, Model, embeddings_answer
 from nestvec.serve.opening import Served
 from nestvec.serve.page import HEADERS, Asset
-from nestvec.serve.readers import SearchAsked, read_embeddings, read_search
-from nestvec.serve.searching import F32, Found, Searched, info_answer, search_answer
+from nestvec.serve.readers import read_embeddings, read_search
+from nestvec.serve.searching import Found, info_answer, search_answer
 from nestvec.serve.settings import ServeSettings
 
 try:
@@ -37,10 +36,8 @@ WARNING_HEADER = "x-nestvec-warning"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True)
-class _Search:
-    vector: F32
-    asked: SearchAsked
+#: what the thread of searches does: a search, or a look for a newer version
+Task = Callable[[], Found | bool]
 
 
 class Service:
@@ -53,7 +50,7 @@ class Service:
         self._metrics = metrics
         self._begun = int(time.time())
         self.encoding: Batcher[Asked, Embedded] | None = None
-        self.searching: Batcher[_Search, Found] | None = None
+        self.searching: Batcher[Task, Found | bool] | None = None
         if served.model is not None:
             self.encoding = Batcher(
                 "encode",
@@ -68,8 +65,8 @@ class Service:
         if served.searched is not None:
             self.searching = Batcher(
                 "search",
-                lambda asked: [_search(served.searched, each) for each in asked],
-                cost=lambda asked: 1.0,
+                lambda tasks: [_done(task) for task in tasks],
+                cost=lambda task: 1.0,
                 most_items=1,
                 most_cost=1.0,
                 most_waiting=limits.waiting,
@@ -125,11 +122,14 @@ class Service:
         else:
             vector = np.array(asked.vector, np.float32)
         encode_ms = (time.perf_counter() - begun) * 1000 if asked.query is not None else 0.0
-        hits = await self.searching.run(client, [_Search(vector, asked)])
+        hits = await self.searching.run(client, [lambda: searched.search(vector, asked)])
+        assert isinstance(hits[0], Found)
         return search_answer(hits[0], asked.snippet, encode_ms)
 
-    def info(self) -> dict[str, Any]:
-        """The answer of /info."""
+    async def info(self, client: str) -> dict[str, Any]:
+        """The answer of /info; raises Fault (503) where too many wait."""
+        if self._served.searched is not None and self.searching is not None:
+            await self.searching.run(client, [self._served.searched.look])
         model, searched = self._served.model, self._served.searched
         return info_answer(
             searched,
@@ -172,12 +172,11 @@ class Service:
         return self._served.model, self.encoding
 
 
-def _search(searched: Searched | None, each: _Search) -> Found | Exception:
-    assert searched is not None
+def _done(task: Task) -> Found | bool | Exception:
     try:
-        return searched.search(each.vector, each.asked)
-    except Fault as fault:
-        return fault
+        return task()
+    except Exception as error:
+        return error
 
 
 def make_app(served: Served, settings: ServeSettings, page: Mapping[str, Asset]) -> Gate:
@@ -219,8 +218,8 @@ def _add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return _json(await service.search(_client(request), await _body(request)))
 
     @app.get("/info")
-    async def info() -> Response:
-        return _json(await asyncio.to_thread(service.info))
+    async def info(request: Request) -> Response:
+        return _json(await service.info(_client(request)))
 
     @app.get("/v1/models")
     async def models() -> Response:

@@ -79,7 +79,9 @@ def document(settings: ServeSettings) -> dict[str, Any]:
                 )
             },
             "/info": {
-                "get": _operation("info", "What is served.", _reference("Info"), keyed=keyed)
+                "get": _operation(
+                    "info", "What is served.", _reference("Info"), refusals=(429, 503), keyed=keyed
+                )
             },
             "/health": {
                 "get": _operation("health", "Whether the server is up.", _reference("Health"))

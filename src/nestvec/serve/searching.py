@@ -71,6 +71,7 @@ class Searched:
 
     def _take(self, snapshot: Snapshot) -> None:
         self._itemsize = snapshot.sizes().vector_bytes // snapshot.dim
+        self.curve = evidence_curve(snapshot.evidence())
         self.snapshot = snapshot
 
     def warm_up(self) -> None:
@@ -288,7 +289,7 @@ def info_answer(
             "collection_version": None,
         }
     snapshot = searched.snapshot
-    curve, measure, full = evidence_curve(snapshot.evidence())
+    curve, measure, full = searched.curve
     return {
         "name": name,
         "rows": snapshot.count,
