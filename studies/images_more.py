@@ -1,19 +1,23 @@
 """What nested image models are good for beside their own classes, at every width, by one seed.
 
-Corruptions of the test pictures (five kinds, five severities), beside FF of full width; few-shot
-labels of classes that training left out; a training set with a long tail; coarse groups of
-classes; how classes do as the width grows, and pictures that no width gets right.
+Corruptions of the test pictures (five kinds, five severities), beside FF of full width, told by
+heads and as queries against clean pictures; the hard set (images_shifted.py); few-shot labels of
+classes that training left out; a training set with a long tail; coarse groups of classes; how
+classes do as the width grows, and pictures that no width gets right.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from studies.image_models import DIM, SIZE, Outcome, Trainings
+from studies.images_shifted import hard, shifted
 
 from nestvec.data.corruptions import KINDS, SEVERITIES, corrupted
 from nestvec.data.images import of_pixels
@@ -29,28 +33,41 @@ LEAST = 0.02
 
 
 def more(trainings: Trainings, mrl: Outcome) -> dict[str, Any]:
-    """All of it, as plain values; what a set does not allow is left out. Kept in the folder."""
+    """All of it, as plain values; what a set does not allow is left out. Each part is kept."""
     place = trainings.folder / "more.json"
-    if place.exists():
-        return dict(json.loads(place.read_text()))
-    pictures = trainings.pictures
-    _, asked = pictures.labels
-    found: dict[str, Any] = {"agreement": agreement(mrl, asked)}
+    found: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    parts: dict[str, Callable[[], dict[str, Any] | None]] = {
+        "agreement": lambda: agreement(mrl, trainings.pictures.labels[1]),
+        "coarse": lambda: coarse(trainings, mrl),
+        "corruptions": lambda: corruptions(trainings),
+        "shifted": lambda: shifted(trainings),
+        "hard": lambda: hard(trainings),
+        "few_shot": lambda: novel_classes(trainings),
+        "long_tail": lambda: tailed(trainings),
+    }
+    for name, part in parts.items():
+        told = None if name in found else part()
+        if told is not None:
+            found[name] = told
+            partial = place.with_suffix(".partial")
+            partial.write_text(json.dumps(found))
+            os.replace(partial, place)
+    return dict(json.loads(place.read_text()))
+
+
+def coarse(trainings: Trainings, mrl: Outcome) -> dict[str, Any] | None:
+    """Accuracy in groups of classes and in classes, by width; None where a set has no groups."""
     groups = groups_of(trainings)
-    if groups is not None:
-        found["coarse"] = {
-            width: {
-                "groups": float((groups[z.argmax(axis=1)] == groups[asked]).mean()),
-                "classes": float((z.argmax(axis=1) == asked).mean()),
-            }
-            for width, z in mrl.logits.items()
+    if groups is None:
+        return None
+    _, asked = trainings.pictures.labels
+    return {
+        str(width): {
+            "groups": float((groups[z.argmax(axis=1)] == groups[asked]).mean()),
+            "classes": float((z.argmax(axis=1) == asked).mean()),
         }
-    found["corruptions"] = corruptions(trainings)
-    found["few_shot"] = novel_classes(trainings)
-    found["long_tail"] = tailed(trainings)
-    text = json.dumps(found)
-    place.write_text(text)
-    return dict(json.loads(text))
+        for width, z in mrl.logits.items()
+    }
 
 
 def agreement(mrl: Outcome, asked: I64) -> dict[str, Any]:
