@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.bridge.row_signs import RowSigns, coordinate_signs, signs_of_code
-from nestvec.data.rows import Row
 from nestvec.errors import UserError
-from nestvec.index.columns import Kind, survey
+from nestvec.index.columns import Kind
 from nestvec.index.plan import Plan, StageKind
 from nestvec.index.snapshot import Snapshot
 from nestvec.nesting import Nesting
@@ -28,7 +27,6 @@ I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
 BATCH_ROWS = 2_048
-_OURS = ("id", "title", "text")
 
 TARGETS: Mapping[str, str] = {
     "pgvector": "nestvec.bridge.pgvector",
@@ -60,24 +58,11 @@ class Rows:
     signs: U8
 
 
-class _Columns:
-    """The user's columns of a collection's rows, for a survey, as often as it likes."""
-
-    def __init__(self, opened: Snapshot, names: list[str]) -> None:
-        self._opened = opened
-        self._names = names
-
-    def __iter__(self) -> Iterator[Row]:
-        for batch in self._opened.batches(("id", *self._names)):
-            for i, identity in enumerate(batch["id"]):
-                yield Row(identity, "", columns={name: batch[name][i] for name in self._names})
-
-
 class Source:
     """A collection as targets read it: by runs of rows, in bounded memory.
 
     opened: the collection. count: rows. dim: coordinates of an (adapted) vector. metric: "cosine",
-    "dot" or "l2".
+    "dot" or "l2". kinds: of the user's columns, by name; values of "json" are texts of it.
     """
 
     def __init__(self, opened: Snapshot) -> None:
@@ -90,21 +75,13 @@ class Source:
         self.count = opened.count
         self.dim = opened.codec.dim
         self.metric = opened.codec.metric
-        self._kinds: dict[str, Kind] | None = None
+        self.kinds: dict[str, Kind] = opened.kinds
         self._signs: RowSigns | None = None
 
     @property
     def name(self) -> str:
         """The collection's, without its ending."""
         return self.opened.path.resolve().stem
-
-    @property
-    def kinds(self) -> dict[str, Kind]:
-        """The kinds of the user's columns, by name."""
-        if self._kinds is None:
-            names = [name for name in self.opened.columns if name not in _OURS]
-            self._kinds = dict(survey(_Columns(self.opened, names)).kinds) if names else {}
-        return self._kinds
 
     @property
     def signs(self) -> RowSigns:
@@ -124,13 +101,17 @@ class Source:
         start = 0
         stored = opened.vectors()
         signs = self.signs
-        codes = opened.codes()[:, : signs.bytes] if signs.of_code else None
+        positions = opened.positions()
         for batch in opened.batches(names):
             count = len(batch["id"])
             for low in range(0, count, batch_rows):
                 part = slice(low, min(low + batch_rows, count))
                 at = slice(start + part.start, start + part.stop)
                 vectors = self._mapped(stored[at])
+                if signs.of_code:
+                    bits = opened.codes(positions[at])[:, : signs.bytes]
+                else:
+                    bits = signs.of_rows(vectors)
                 yield Rows(
                     np.array(batch["seq"][part], np.int64),
                     batch["id"][part],
@@ -138,7 +119,7 @@ class Source:
                     [text or "" for text in batch["text"][part]],
                     {name: batch[name][part] for name in self.kinds},
                     vectors,
-                    signs.of_rows(vectors) if codes is None else codes[at],
+                    bits,
                 )
             start += count
 

@@ -116,7 +116,7 @@ def _asked(source: Source, plan: Plan, name: str) -> list[str]:
     values = [f"{signs_name(name)}($1) AS signs"] if reads_signs(plan) else []
     for width in widths_of(plan):
         prefix = f"subvector($1, 1, {width})"
-        if source.metric == "l2" and width < source.dim:
+        if source.metric != "cosine" and width < source.dim:
             stretch = f"(l2_norm($1) / coalesce(nullif(l2_norm({prefix}), 0), 1))::real"
             prefix = f"({prefix} * array_fill({stretch}, ARRAY[{width}])::vector)"
         values.append(f"{prefix}::halfvec({width}) AS {cut_column(width)}")

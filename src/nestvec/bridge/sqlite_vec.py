@@ -127,13 +127,13 @@ def staged_query(source: Source, plan: Plan, name: str) -> str:
     before: Stage | None = None
     for stage in plan.stages[:-1]:
         parts.append(
-            f"{stage_name(stage)} AS MATERIALIZED (\n  SELECT seq FROM "
-            f"{_joined(_table(stage, name), before)}\n  ORDER BY {_distance(stage, source.metric)},"
-            f" seq LIMIT {stage.keep}\n)"
+            f"{stage_name(stage)} AS MATERIALIZED (\n"
+            f"  SELECT seq FROM {_joined(_table(stage, name), before)}\n"
+            f"  ORDER BY {_distance(stage, source.metric, name)}, seq LIMIT {stage.keep}\n)"
         )
         before = stage
     last = plan.stages[-1]
-    distance = _distance(last, source.metric)
+    distance = _distance(last, source.metric, name)
     score = {"cosine": f"1 - {distance}", "dot": f"-({distance})", "l2": f"-{distance}"}
     shown = f"-{distance}" if last.kind == "sign" else score[source.metric]
     text = f"WITH {', '.join(parts)}\n" if parts else ""
@@ -148,6 +148,8 @@ def staged_query(source: Source, plan: Plan, name: str) -> str:
 def _told(source: Source, plan: Plan, name: str) -> str:
     lines = [f"nestvec's plan {plan} over the table {name}, for SQLite with sqlite-vec."]
     lines.append(":k  how many hits")
+    if source.metric == "dot":
+        lines.append("A score is the product with a query of length 1.")
     if plan.stages[-1].kind == "raw":
         lines.append(f":vector  the query's {source.dim} coordinates, little-endian float32")
     if widths_of(plan):
@@ -169,12 +171,13 @@ def _told(source: Source, plan: Plan, name: str) -> str:
     return "\n".join(lines)
 
 
-def _distance(stage: Stage, metric: str) -> str:
+def _distance(stage: Stage, metric: str, name: str) -> str:
     if stage.kind == "sign":
         return "vec_distance_hamming(vec_bit(signs), vec_bit(:signs))"
     pair = f"(cut, :cut_{stage.amount})" if stage.kind == "dims" else "(vector, :vector)"
     if metric == "dot":  # sqlite-vec has no inner product; the query's length changes no order
-        return f"(coalesce(vec_distance_cosine{pair}, 1) - 1) * length"
+        table = _table(stage, name) if stage.kind == "dims" else name
+        return f"(coalesce(vec_distance_cosine{pair}, 1) - 1) * {table}.length"
     if metric == "cosine":  # none with a vector of zeros
         return f"coalesce(vec_distance_cosine{pair}, 1)"
     return f"vec_distance_L2{pair}"

@@ -29,7 +29,8 @@ def cut_of(vectors: F32, width: int, metric: str) -> F32:
         return prefix
     whole = np.linalg.norm(vectors.astype(np.float64), axis=1)
     part = np.linalg.norm(prefix.astype(np.float64), axis=1)
-    stretched: F32 = (prefix * (whole / np.where(part > 0, part, 1.0))[:, None]).astype(np.float32)
+    stretch = (whole / np.where(part > 0, part, 1.0)).astype(np.float32)
+    stretched: F32 = prefix * stretch[:, None]
     return stretched
 
 

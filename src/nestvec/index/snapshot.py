@@ -19,6 +19,7 @@ from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
 from nestvec.index.checksums import CHECKS_FOLDER
+from nestvec.index.columns import Kind
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, replaced_path
 from nestvec.index.files import tree_bytes, verified
 from nestvec.index.graph import Graph, GraphOver
@@ -183,6 +184,11 @@ class Snapshot:
         """The names of what rows and filters read: id, text, title and the user's columns."""
         return tuple(self._store.own_columns())
 
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The kinds of the user's columns, by name; values of "json" are texts of it."""
+        return self._store.kinds()
+
     def search(
         self,
         queries: NDArray[Any],
@@ -336,9 +342,11 @@ class Snapshot:
         """The positions (n,) of the rows that are not deleted, in their order."""
         return self._kept(np.arange(self._store.count))
 
-    def codes(self) -> NDArray[np.uint8]:
-        """The whole codes (n, b) uint8, in memory."""
-        return self._reader.codes(self.positions(), 0, self.codec.bytes)
+    def codes(self, positions: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
+        """The whole codes (n, b) uint8 at some positions, of all rows where None, in memory."""
+        return self._reader.codes(
+            self.positions() if positions is None else positions, 0, self.codec.bytes
+        )
 
     def facts(self) -> dict[str, NDArray[Any]]:
         """The facts of all rows (n,), by name, as codec.facts gives them."""

@@ -19,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import MissingExtra, UserError
+from nestvec.index.columns import Kind
 from nestvec.index.files import sync_folder
 
 ROWS_FOLDER = "rows.lance"
 MANIFEST_KEY = "nestvec:manifest"
+KIND_KEY = b"nestvec:kind"
+"""Metadata of the user's columns: the kind of their values."""
 BATCH_ROWS = 4096
 _VERSIONS = "_versions"
 # where in its own source Lance noticed
@@ -184,6 +187,13 @@ class RowStore:
         ours = {"seq", "vector", "length"}
         shown = (name for name in self.columns if not name.startswith(("norm_", "code_")))
         return [name for name in shown if name not in ours]
+
+    def kinds(self) -> dict[str, Kind]:
+        """The kinds of the user's columns, by name."""
+        fields = [
+            (field.name, (field.metadata or {}).get(KIND_KEY)) for field in self._dataset.schema
+        ]
+        return {name: kind.decode() for name, kind in fields if kind is not None}
 
 
 def lance_library() -> ModuleType:
