@@ -46,12 +46,18 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Use the adapter though the judge refuses it.")
 @click.option("--no-vectors", is_flag=True, help="Keep the codes only, not the float16 vectors.")
 @click.option("--dry-run", is_flag=True, help="Say sizes and time, and build nothing.")
+@click.option(
+    "--on",
+    metavar="RAY",
+    help="Build on many machines: ray, or ray://HOST:10001; SRC and --out may be addresses.",
+)
 @json_option
 def command(
     src: str | None,
     out: str | None,
     no_vectors: bool,
     dry_run: bool,
+    on: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -65,6 +71,13 @@ def command(
     from nestvec.jobs.checks import check_build
 
     settings = BuildSettings(**options, store_vectors=not no_vectors)
+    if on is not None:
+        if dry_run:
+            raise click.UsageError("--dry-run says what one machine would take: leave out --on.")
+        from nestvec.jobs.build_on_ray import build_on_ray_with
+
+        _tell(build_on_ray_with(src, out, settings, on, progress=bars()), as_json)
+        return
     check_build(src, out, settings)
     from nestvec.jobs.build import build_with
     from nestvec.jobs.forecast import forecast
@@ -76,7 +89,10 @@ def command(
         else:
             _show_forecast(found)
         return
-    result = build_with(src, out, settings, progress=bars())
+    _tell(build_with(src, out, settings, progress=bars()), as_json)
+
+
+def _tell(result: BuildResult, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
     else:

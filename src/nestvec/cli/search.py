@@ -31,6 +31,7 @@ SHOWN = 200
 @click.option("--image", metavar="FILE", help="Search by a picture, not by a text.")
 @click.option("--vector", metavar="FILE", help="Search by the vectors of a file, not by a text.")
 @click.option("--version", metavar="N|TAG", help="An older version.  [the newest]")
+@click.option("--on", metavar="RAY", help="Search by many machines: ray, or ray://HOST:10001.")
 @opening_options
 @json_option
 def command(
@@ -42,6 +43,7 @@ def command(
     image: str | None,
     vector: str | None,
     version: str | None,
+    on: str | None,
     trust_remote_code: bool,
     api: str | None,
     device: str,
@@ -68,6 +70,7 @@ def command(
         trust_remote_code=trust_remote_code,
         api=api,
         device=device,
+        on=on,
     )
     warn(opened.collection.notes)
     opened.check(plan, k)

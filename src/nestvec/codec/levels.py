@@ -89,3 +89,15 @@ def add_decoded(out: F32, placed: Sequence[Placed], codes: U8, start: int, stop:
         low, high = max(start - begin, 0), min(stop - begin, level.bytes)
         if low < high:
             level.add_decoded(out, codes[:, begin : begin + level.bytes], low, high)
+
+
+def products(queries: F32, rows: F32) -> F32:
+    """Inner products (q, n) of queries (q, d) and rows (n, d).
+
+    Of one query each row's is summed alike wherever it stands, which a matrix product's is not: a
+    shortlist may be rescored in parts.
+    """
+    if len(queries) == 1:
+        return np.asarray(np.einsum("nd,d->n", rows, queries[0]))[None]
+    found: F32 = queries @ rows.T
+    return found

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.kernels import add_products
-from nestvec.codec.levels import F32, U8, Arrays, Fitting
+from nestvec.codec.levels import F32, U8, Arrays, Fitting, products
 
 _BLOCK = 8192
 # From more queries on a matrix product, for which bytes are converted once, takes less.
@@ -134,7 +134,7 @@ class Floats:
     def add_sums(self, out: F32, table: F32, codes: U8, start: int, stop: int) -> None:
         """Add the inner products to out (q, n), in place."""
         for at in range(0, len(codes), _BLOCK):
-            out[:, at : at + _BLOCK] += table @ self._values(codes[at : at + _BLOCK]).T
+            out[:, at : at + _BLOCK] += products(table, self._values(codes[at : at + _BLOCK]))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """None."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.levels import F32, U8, Arrays, Fitting
+from nestvec.codec.levels import F32, U8, Arrays, Fitting, products
 from nestvec.codec.ranges import ByteRange
 from nestvec.errors import UserError
 
@@ -99,7 +99,7 @@ class SignPlane:
         turned, offsets = table
         for at in range(0, len(codes), _BLOCK):
             signs = self._scaled_signs(codes[at : at + _BLOCK])
-            out[:, at : at + _BLOCK] += turned @ signs.T + offsets[:, None]
+            out[:, at : at + _BLOCK] += products(turned, signs) + offsets[:, None]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """axes (bits, d) and mean (d,), both float16."""

@@ -79,7 +79,7 @@ def encode_texts(
     first = next(blocks, None)
     if first is None:
         raise UserError("there are no texts to encode: give at least one.")
-    encoder.prepare(_sample(first, total))
+    encoder.prepare(settling_sample(first, total))
     head: dict[str, object] = {"kind": kind, "dtype": dtype, "block_rows": block_rows}
 
     def fill(store: _Store, listener: Progress) -> None:
@@ -186,8 +186,8 @@ def _blocks(texts: Iterable[str], rows: int) -> Iterator[list[str]]:
         yield block
 
 
-def _sample(first: list[str], total: int | None) -> list[str]:
-    """Texts spread over the first block: a hundredth of all, so that the check stays cheap."""
+def settling_sample(first: list[str], total: int | None) -> list[str]:
+    """What an encoder settles on: texts spread over the first block, a hundredth of all."""
     wanted = (total or len(first)) // _SAMPLE_SHARE
     wanted = min(max(wanted, _SMALLEST_SAMPLE), _LARGEST_SAMPLE, len(first))
     return [first[row * len(first) // wanted] for row in range(wanted)]

@@ -133,7 +133,24 @@ def _fill(
     )
     found = survey(rows)
     _check_lengths(found.rows, codes, facts, vectors, codec)
-    files = folder / FILES_FOLDER
+    name = write_files(folder / FILES_FOLDER, codec, adapter, evidence, manifest, found.rows)
+    arrays = Arrays(codes, facts, vectors, codec.level_ends)
+    write_rows(folder / ROWS_FOLDER, rows, found, arrays, name, progress=progress)
+    sync_tree(folder)
+
+
+def write_files(
+    files: Path,
+    codec: Codec,
+    adapter: Adapter | None,
+    evidence: Mapping[str, Any] | None,
+    manifest: Manifest,
+    rows: int,
+) -> str:
+    """Store what a manifest names, and the manifest of so many rows, whose name is returned.
+
+    files: a new folder. manifest: rows, dim, spec, metric and files are filled in here.
+    """
     files.mkdir()
     unnamed = files / "codec.safetensors"
     codec.save(unnamed)
@@ -143,7 +160,7 @@ def _fill(
         adapter_file = adopt(files / "adapter.safetensors", files)
     whole = changed(
         manifest,
-        rows=found.rows,
+        rows=rows,
         dim=codec.dim if adapter is None else adapter.dim,
         spec=codec.spec,
         metric=codec.metric,
@@ -151,10 +168,7 @@ def _fill(
         adapter_file=adapter_file,
         evidence_file=None if evidence is None else put_json(evidence, files),
     )
-    name = write_manifest(whole, files)
-    arrays = Arrays(codes, facts, vectors, codec.level_ends)
-    write_rows(folder / ROWS_FOLDER, rows, found, arrays, name, progress=progress)
-    sync_tree(folder)
+    return write_manifest(whole, files)
 
 
 def put_json(value: Mapping[str, Any], files: Path) -> str:

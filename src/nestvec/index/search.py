@@ -34,7 +34,7 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
 # Scores of one run of rows are held for all queries of a group: 4 million float32 at most.
-_GROUP_QUERIES = 64
+GROUP_QUERIES = 64
 _RUN_SCORES = 1 << 22
 _RUN_ROWS = 1 << 16
 _RUN_COORDINATES = 1 << 22
@@ -82,8 +82,8 @@ def run_plan(
     listener = progress or quiet()
     listener.start("searching", len(queries))
     rankings: list[Ranking] = []
-    for start in range(0, len(queries), _GROUP_QUERIES):
-        group = queries[start : start + _GROUP_QUERIES]
+    for start in range(0, len(queries), GROUP_QUERIES):
+        group = queries[start : start + GROUP_QUERIES]
         rankings += _run_group(plan, group, codec, reader, lists, graph)
         listener.advance(len(group))
     listener.finish()
@@ -105,24 +105,7 @@ def _run_group(
     prepared = codec.prepare(queries) if plan.reads_codes else None
     first = plan.stages[0]
     read = reader.bytes_read(plan)
-    scanned = np.full(len(queries), reader.count)
-    # read beside the rows themselves, to find them
-    beside = np.zeros(len(queries), np.int64)
-    if plan.graph is not None:
-        assert graph is not None
-        walks = graph.walk(queries, prepared, plan.graph, reader)
-        scanned = np.array([len(walk.rows) for walk in walks])
-        beside += np.array([walk.bytes for walk in walks])
-        rows_of = (walk.rows for walk in walks)
-        shortlists = _of_rows(first, queries, prepared, codec, reader, rows_of)
-    elif plan.probe is not None:
-        assert lists is not None
-        nearest = lists.nearest(queries, plan.probe)
-        scanned = lists.scanned(nearest)
-        beside += lists.centers.size_bytes()
-        shortlists = _probed(first, queries, prepared, codec, reader, lists, nearest)
-    else:
-        shortlists = _first_stage(first, queries, prepared, codec, reader)
+    shortlists, scanned, beside = first_stage(plan, queries, prepared, codec, reader, lists, graph)
     mean_ms = (time.perf_counter() - begun) * 1000 / len(queries)
     rankings = []
     for i, shortlist in enumerate(shortlists):
@@ -134,6 +117,38 @@ def _run_group(
             _later_stages(plan, queries[i], one, codec, reader, shortlist, reports, read[1:])
         )
     return rankings
+
+
+def first_stage(
+    plan: Plan,
+    queries: F32,
+    prepared: Prepared | None,
+    codec: Codec,
+    reader: Reader,
+    lists: Lists | None,
+    graph: Graph | None,
+) -> tuple[list[Shortlist], I64, I64]:
+    """What a plan's first stage, not an exact one, keeps for each query of a group.
+
+    With it the rows (q,) that were scanned, and the bytes (q,) read beside them to find them.
+    """
+    first = plan.stages[0]
+    if plan.graph is not None:
+        assert graph is not None
+        walks = graph.walk(queries, prepared, plan.graph, reader)
+        scanned = np.array([len(walk.rows) for walk in walks])
+        beside = np.array([walk.bytes for walk in walks])
+        rows_of = (walk.rows for walk in walks)
+        return _of_rows(first, queries, prepared, codec, reader, rows_of), scanned, beside
+    if plan.probe is not None:
+        assert lists is not None
+        nearest = lists.nearest(queries, plan.probe)
+        beside = np.full(len(queries), lists.centers.size_bytes(), np.int64)
+        found = _probed(first, queries, prepared, codec, reader, lists, nearest)
+        return found, lists.scanned(nearest), beside
+    scanned = np.full(len(queries), reader.count)
+    beside = np.zeros(len(queries), np.int64)
+    return _of_all(first, queries, prepared, codec, reader), scanned, beside
 
 
 def _exactly(stage: Stage, queries: F32, codec: Codec, reader: Reader) -> list[Ranking]:
@@ -149,7 +164,7 @@ def _exactly(stage: Stage, queries: F32, codec: Codec, reader: Reader) -> list[R
     return rankings
 
 
-def _first_stage(
+def _of_all(
     stage: Stage, queries: F32, prepared: Prepared | None, codec: Codec, reader: Reader
 ) -> list[Shortlist]:
     if prepared is not None and stage.kind == "bytes":
@@ -205,11 +220,11 @@ def _of_rows(
         nothing = np.zeros(len(rows), np.float32)
         everything = Shortlist(rows, reader.seqs(rows), nothing, nothing)
         one = None if prepared is None else of_query(prepared, i)
-        found.append(_rescored(stage, query, one, codec, reader, everything, 0))
+        found.append(rescored(stage, query, one, codec, reader, everything, 0))
     return found
 
 
-def _rescored(
+def rescored(
     stage: Stage,
     query: F32,
     prepared: Prepared | None,
@@ -251,10 +266,10 @@ def _later_stages(
         given = scanned = len(shortlist.rows)
         if plan.sure is not None and stage is plan.stages[-1] and given > stage.keep:
             whole = replace(stage, keep=given)
-            rescored = partial(_rescored, whole, query, prepared, codec, reader, done=done)
-            shortlist, scanned = until_sure(shortlist, stage.keep, plan.sure, rescored)
+            again = partial(rescored, whole, query, prepared, codec, reader, done=done)
+            shortlist, scanned = until_sure(shortlist, stage.keep, plan.sure, again)
         else:
-            shortlist = _rescored(stage, query, prepared, codec, reader, shortlist, done)
+            shortlist = rescored(stage, query, prepared, codec, reader, shortlist, done)
         if stage.kind == "bytes":
             done = stage.amount
         ms = (time.perf_counter() - begun) * 1000

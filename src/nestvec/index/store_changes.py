@@ -80,7 +80,7 @@ def write_rows(
     lance = lance_library()
     import pyarrow as pa
 
-    schema = _schema(pa, found.kinds, arrays, manifest_name)
+    schema = schema_of(pa, found.kinds, arrays, manifest_name)
     with writing(folder):
         fragments = _fragments_of(
             folder, schema, rows, found, arrays, 0, fragment_rows, progress or quiet()
@@ -111,7 +111,7 @@ def _fragments_of(
         try:
             start = 0
             for chunk in _chunks(rows):
-                yield _batch(pa, schema, chunk, found.kinds, arrays, start, first_seq)
+                yield batch_of(pa, schema, chunk, found.kinds, arrays, start, first_seq)
                 start += len(chunk)
                 progress.advance(len(chunk))
         except BaseException as error:
@@ -334,7 +334,8 @@ def _named(ids: Sequence[str]) -> str:
     return f"id IN ({', '.join(quoted)})"
 
 
-def _schema(pa: ModuleType, kinds: Mapping[str, Kind], arrays: Arrays, manifest_name: str) -> Any:
+def schema_of(pa: ModuleType, kinds: Mapping[str, Kind], arrays: Arrays, manifest_name: str) -> Any:
+    """The schema of rows with these columns of the user's and arrays of these types."""
     own: dict[Kind, Any] = {
         "bool": pa.bool_(),
         "int": pa.int64(),
@@ -375,7 +376,7 @@ def _chunks(rows: Iterable[RowLike]) -> Iterator[list[RowLike]]:
         yield chunk
 
 
-def _batch(
+def batch_of(
     pa: ModuleType,
     schema: Any,
     chunk: Sequence[RowLike],
@@ -384,6 +385,7 @@ def _batch(
     start: int,
     first_seq: int,
 ) -> Any:
+    """Rows from `start` on of the arrays, as one Arrow batch."""
     part = slice(start, start + len(chunk))
     values: list[Any] = [np.arange(part.start, part.stop, dtype=np.int64) + first_seq]
     for name in ("id", "text", "title"):

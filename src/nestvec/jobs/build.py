@@ -30,7 +30,7 @@ from nestvec.jobs.evaluate import remarks
 from nestvec.jobs.evaluation import SCHEMA_VERSION, Evaluation, interval_json
 from nestvec.jobs.machine import describe_machine, peak_rss_mb
 from nestvec.jobs.material import Material, gather
-from nestvec.jobs.report import report
+from nestvec.jobs.report import REPORT_NAME, report
 from nestvec.jobs.settings import BuildOptions, BuildSettings
 from nestvec.jobs.sheets import codec_parts
 from nestvec.progress import Progress, quiet
@@ -168,16 +168,11 @@ def build_with(
         adapter, trained_on = train_adapter(material, source, settings, work, listener)
     picked = choose_code(material, settings, listener, adapter)
     vectors = storable(material.vectors, work) if settings.store_vectors else None
-    result = _result(place, material, picked, vectors, settings, begun, trained_on)
+    on_disk = 0 if vectors is None else int(vectors.nbytes)
     command = short_command("build", src, place, settings)
-    sheet = build_sheet(result, material, picked, command, settings)
-    evidence = {
-        "sheet": sheet.to_json(),
-        "result": result.to_json(),
-        "grid": None if picked.evidence is None else picked.evidence.to_config(),
-        "questions": None if material.questions is None else material.questions.to_json(),
-        "fitted_on": _fitted_on(material, picked, settings),
-    }
+    result, evidence = told(
+        str(place), material, picked, on_disk, settings, begun, trained_on, command
+    )
     create(
         place,
         material.rows,
@@ -186,13 +181,40 @@ def build_with(
         vectors=vectors,
         codec=picked.coded.codec,
         adapter=picked.coded.adapter,
-        manifest=_manifest(material, picked, settings),
+        manifest=manifest_of(material, picked, settings),
         evidence=evidence,
         progress=listener,
     )
     report(place)
     shutil.rmtree(work, ignore_errors=True)
     return dataclasses.replace(result, seconds=time.monotonic() - begun, peak_rss_mb=peak_rss_mb())
+
+
+def told(
+    place: str,
+    material: Material,
+    picked: Picked,
+    on_disk: int,
+    settings: BuildSettings,
+    begun: float,
+    trained_on: str,
+    command: str,
+) -> tuple[BuildResult, dict[str, Any]]:
+    """The result of a build, and the evidence that its collection keeps.
+
+    on_disk: bytes of stored vectors. begun: by time.monotonic. trained_on: a sentence on the
+    adapter, "" for none. command: that does the same.
+    """
+    result = _result(place, material, picked, on_disk, settings, begun, trained_on)
+    sheet = build_sheet(result, material, picked, command, settings)
+    evidence = {
+        "sheet": sheet.to_json(),
+        "result": result.to_json(),
+        "grid": None if picked.evidence is None else picked.evidence.to_config(),
+        "questions": None if material.questions is None else material.questions.to_json(),
+        "fitted_on": _fitted_on(material, picked, settings),
+    }
+    return result, evidence
 
 
 def choose_code(
@@ -209,10 +231,7 @@ def choose_code(
 
 def storable(vectors: NDArray[Any], work: Path) -> NDArray[Any]:
     """The vectors as float16, by blocks, in a file of the work folder; float32 where too large."""
-    if vectors.dtype == np.float16:
-        return vectors
-    largest = max(float(np.abs(vectors[rows]).max()) for rows in row_blocks(vectors))
-    if largest > HALF_RANGE:
+    if stored_type(vectors) == vectors.dtype:
         return vectors
     work.mkdir(parents=True, exist_ok=True)
     half = np.lib.format.open_memmap(
@@ -224,6 +243,15 @@ def storable(vectors: NDArray[Any], work: Path) -> NDArray[Any]:
     return half
 
 
+def stored_type(vectors: NDArray[Any]) -> np.dtype[Any]:
+    """The number type that vectors are stored in: float16, their own where that is too narrow."""
+    half = np.dtype(np.float16)
+    if vectors.dtype == half:
+        return half
+    largest = max(float(np.abs(vectors[rows]).max()) for rows in row_blocks(vectors))
+    return vectors.dtype if largest > HALF_RANGE else half
+
+
 def break_even(dim: int, bytes_per_vector: int, codec_bytes: int) -> int:
     """Rows from which codes and codec together are smaller than full float32 vectors."""
     saved = 4 * dim - bytes_per_vector
@@ -231,10 +259,10 @@ def break_even(dim: int, bytes_per_vector: int, codec_bytes: int) -> int:
 
 
 def _result(
-    place: Path,
+    place: str,
     material: Material,
     picked: Picked,
-    vectors: NDArray[Any] | None,
+    on_disk: int,
     settings: BuildSettings,
     begun: float,
     trained_on: str,
@@ -253,8 +281,8 @@ def _result(
         )
     pays_from = break_even(dim, per_vector, codec_bytes)
     return BuildResult(
-        out=str(place),
-        report=str(place / "report.html"),
+        out=place,
+        report=f"{place}/{REPORT_NAME}",
         kind=material.kind,
         items=items,
         dim=dim,
@@ -274,7 +302,7 @@ def _result(
         codec_bytes=codec_bytes,
         total_bytes=items * per_vector + codec_bytes,
         break_even_rows=pays_from,
-        vectors_on_disk_bytes=0 if vectors is None else int(vectors.nbytes),
+        vectors_on_disk_bytes=on_disk,
         queries=0 if evidence is None else evidence.queries,
         kind_of_queries=None if evidence is None else evidence.kind,
         truncated=material.truncated,
@@ -322,7 +350,8 @@ def _documents(material: Material) -> str:
     return "title and text" if material.titled else "text"
 
 
-def _manifest(material: Material, picked: Picked, settings: BuildSettings) -> Manifest:
+def manifest_of(material: Material, picked: Picked, settings: BuildSettings) -> Manifest:
+    """What the collection says of itself; rows, codec and files are filled in as it is written."""
     encoder = material.encoder
     described: dict[str, object] = {}
     prompts: dict[str, str] = {}

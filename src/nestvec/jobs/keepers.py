@@ -59,7 +59,7 @@ class Keeper:
         names = {f"norm_{each}" for each in short.cuts} | {"length"}
         facts = {name: fact for name, fact in self._codes.facts.items() if name in names}
         cut_codes = np.ascontiguousarray(self._codes.codes[:, : short.bytes])
-        return Coded(short, cut_codes, facts, self.adapter)
+        return Coded(short, cut_codes, facts, self.adapter, self._codec)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nestvec.data.encode import Encoded
     from nestvec.data.encoder import Encoder
 
+    Number = Literal["float16", "float32"]
+    Encode = Callable[[Source, Encoder, Path, Progress, bool, Number], Encoded]
+
 #: rows between two marks of an interrupted run; a model on a CPU takes some seconds for them
 BLOCK_ROWS = 1024
 #: the longer side of a picture in a report
@@ -82,10 +85,17 @@ class _NoRows:
         return iter(())
 
 
-def gather(source: Source, settings: EvaluateSettings, work: Path, progress: Progress) -> Material:
+def gather(
+    source: Source,
+    settings: EvaluateSettings,
+    work: Path,
+    progress: Progress,
+    encode: Encode | None = None,
+) -> Material:
     """Read, check and (but for vectors) encode a source; blocks of vectors are kept in `work`.
 
-    All of the source is read once and checked before the model is loaded.
+    All of the source is read once and checked before the model is loaded. encode: another way to
+    do what encode_source does.
     """
     source.survey(progress)
     name = "the running Python's documentation" if settings.demo else source.path.name
@@ -101,7 +111,7 @@ def gather(source: Source, settings: EvaluateSettings, work: Path, progress: Pro
     similarity = settings.similarity or encoder.metric
     begun = time.monotonic()
     dtype: Literal["float16", "float32"] = "float16" if similarity == "cosine" else "float32"
-    encoded = encode_source(source, encoder, work, progress, asking.titled, dtype)
+    encoded = (encode or encode_source)(source, encoder, work, progress, asking.titled, dtype)
     seconds = time.monotonic() - begun
     questions = asking.finish(encoder, encoded.vectors, source.ids, similarity, progress)
     return Material(

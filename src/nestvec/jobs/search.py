@@ -190,15 +190,23 @@ def open_collection(
     trust_remote_code: bool = False,
     api: str | None = None,
     device: str = "auto",
+    on: str | None = None,
 ) -> Opened:
     """The collection at path, ready for questions; no model is loaded yet.
 
     version: its number or tag, the newest where None. trust_remote_code: let the model's
     repository run its own code, if it has any. api: the server that questions may be sent to,
-    where the vectors came from one.
+    where the vectors came from one. on: "ray" or "ray://host:port", to have the machines of a Ray
+    cluster, which must all see path, rank the rows; the answers are those of one machine.
     Raises UserError where there is no collection or no such version, or it is damaged.
     """
     place = Path(path)
+    if on is not None:
+        # Ray takes seconds to load, and few searches are of many machines
+        from nestvec.bridge.ray import open_dealt
+
+        dealt = open_dealt(place, on, version)
+        return Opened(dealt, trust_remote_code=trust_remote_code, api=api, device=device)
     collection = Snapshot.open(place) if version is None else open_version(place, version)
     return Opened(collection, trust_remote_code=trust_remote_code, api=api, device=device)
 

@@ -33,13 +33,15 @@ KEPT_CHARACTERS = 400
 class Coded:
     """Documents under a fitted codec: codes (n, b) uint8 and facts (n,) each.
 
-    adapter: what they went through before the codec, or None.
+    adapter: what they went through before the codec, or None. whole: the longer codec whose codes
+    were cut to these, or None: its beam looks further than that of the codec alone.
     """
 
     codec: Codec
     codes: NDArray[np.uint8]
     facts: Mapping[str, NDArray[Any]]
     adapter: Adapter | None = None
+    whole: Codec | None = None
 
     @property
     def own_bytes(self) -> int:
