@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from studies.images_shifted import lines_of as shifted_lines
 from studies.pictures import lines as lines_of
 
 _NAMES = {"mrl": "MRL", "mrl-e": "MRL-E", "ff": "FF", "svd": "SVD of FF", "random": "random of FF"}
@@ -21,6 +22,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             out += [*_table(each, measure), ""]
         out += [*_cascades(each["cascades"]), ""]
         out += _more(each["more"])
+        out += shifted_lines(each["more"], each["widths"])
     out += [f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)", ""]
     return "\n".join(out)
 
