@@ -26,13 +26,13 @@ def available() -> bool:
     return find_spec("faiss") is not None
 
 
-def require_faiss() -> Any:
-    """The faiss module. Raises MissingExtra where it is not installed."""
+def require_faiss(feature: str = "comparing with faiss (pq, opq, rq, rabitq)") -> Any:
+    """The faiss module. Raises MissingExtra where it is not installed; feature: what needs it."""
     try:
         with _sleeping_threads():
             import faiss
     except ImportError as error:
-        raise MissingExtra("comparing with faiss (pq, opq, rq, rabitq)", "bench") from error
+        raise MissingExtra(feature, "bench") from error
     return faiss
 
 
