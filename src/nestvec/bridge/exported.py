@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nestvec.bridge.row_signs import RowSigns, coordinate_signs, signs_of_code
 from nestvec.errors import UserError
 from nestvec.index.columns import Kind
-from nestvec.index.plan import Plan, StageKind
+from nestvec.index.plan import Plan, Stage, StageKind
 from nestvec.index.snapshot import Snapshot
 from nestvec.nesting import Nesting
 
@@ -211,6 +211,15 @@ def target_named(name: str) -> Target:
     target = importlib.import_module(TARGETS[name]).TARGET
     assert isinstance(target, Target)
     return target
+
+
+def staged_plan(source: Source) -> Plan:
+    """Signs of all rows, a cut of a thousand, whole vectors of two hundred; ten hits."""
+    count, width = source.count, source.width()
+    stages = [Stage("sign", 1, min(1_000, count))]
+    if width < source.dim:
+        stages.append(Stage("dims", width, min(200, count)))
+    return Plan((*stages, Stage("raw", 0, min(10, count))))
 
 
 def check_kinds(plan: Plan, kinds: tuple[StageKind, ...], target: str, dim: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec import __version__
-from nestvec.bridge.exported import Exported, Place, Source, Target, check_kinds
+from nestvec.bridge.exported import Exported, Place, Source, Target, check_kinds, staged_plan
 from nestvec.bridge.pgvector_query import (
     MOST_WALKED,
     axes_table,
@@ -38,10 +38,10 @@ from nestvec.bridge.postgres import (
     vector_fields,
     vector_text,
 )
-from nestvec.bridge.sql import check_columns, put_text, quoted, table_name
+from nestvec.bridge.sql import put_text, quoted, table_name
 from nestvec.bridge.staged import cut_of, reads_signs, widths_of
 from nestvec.errors import UserError
-from nestvec.index.plan import Plan, Stage
+from nestvec.index.plan import Plan
 from nestvec.progress import Progress, quiet
 
 MOST_STORED = 16_000
@@ -49,6 +49,7 @@ MOST_INDEXED = {"sign": 64_000, "dims": 4_000, "raw": 2_000}
 """Coordinates or bits that HNSW takes, by the kind of the first stage."""
 OLDEST, WALKS_ON = (0, 7), (0, 8)
 """pgvector's versions with halfvec and indexes of bits, and with scans beyond ef_search."""
+MOST_NAME_BYTES = 63
 MARK = "nestvec export "
 """A comment of ours begins so; only what bears one is replaced."""
 
@@ -58,23 +59,13 @@ _TYPES = {
 }  # fmt: skip
 
 
-def plan_of(source: Source) -> Plan:
-    """Signs by the index, a cut of a thousand rows, whole vectors of a hundred; ten hits."""
-    count = source.count
-    width = source.width()
-    stages = [Stage("sign", 1, min(MOST_WALKED, count))]
-    if width < source.dim:
-        stages.append(Stage("dims", width, min(100, count)))
-    return Plan((*stages, Stage("raw", 0, min(10, count))))
-
-
 def check(source: Source, place: Place, plan: Plan | None) -> None:
     """Raise UserError where pgvector cannot hold it, the server is away, or a name is taken."""
     assert place.dsn is not None
-    plan = plan or plan_of(source)
+    plan = plan or staged_plan(source)
     check_kinds(plan, ("sign", "dims", "raw"), "pgvector", source.dim)
     name = table_name(source, place)
-    check_columns(source, tuple(column for column, _ in _columns(source, plan)))
+    _check_names(source, plan)
     _check_sizes(source, plan)
     with connect(place.dsn) as connection, told("checking", place.dsn):
         _check_version(connection, plan)
@@ -87,7 +78,7 @@ def write(
     """Load a table anew and put it in the place of ours that was there, in one transaction."""
     assert place.dsn is not None
     listener = progress or quiet()
-    plan = plan or plan_of(source)
+    plan = plan or staged_plan(source)
     check(source, place, plan)
     name = table_name(source, place)
     query = told_query(source, plan, name) + function_sql(source, plan, name)
@@ -218,6 +209,17 @@ def _mark(connection: Any, source: Source, plan: Plan, name: str) -> None:
         connection.execute(f"COMMENT ON {thing} IS '{said}'".encode())
 
 
+def _check_names(source: Source, plan: Plan) -> None:
+    """Raise UserError for names of the user's columns that a table cannot have."""
+    names = [column for column, _ in _columns(source, plan)]
+    for name in source.kinds:
+        if names.count(name) > 1 or len(name.encode()) > MOST_NAME_BYTES:
+            raise UserError(
+                f"columns of the table have names of their own, of {MOST_NAME_BYTES} bytes at "
+                f"most; got {name!r}: rename or drop it."
+            )
+
+
 def _check_sizes(source: Source, plan: Plan) -> None:
     first = plan.stages[0]
     most = MOST_INDEXED[first.kind]
@@ -304,4 +306,4 @@ def _facts(connection: Any, source: Source, plan: Plan, name: str) -> tuple[tupl
     )
 
 
-TARGET = Target("pgvector", "pgvector", "dsn", plan_of, check, write)
+TARGET = Target("pgvector", "pgvector", "dsn", staged_plan, check, write)

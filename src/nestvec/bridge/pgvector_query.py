@@ -117,7 +117,7 @@ def _asked(source: Source, plan: Plan, name: str) -> list[str]:
     for width in widths_of(plan):
         prefix = f"subvector($1, 1, {width})"
         if source.metric != "cosine" and width < source.dim:
-            stretch = f"(l2_norm($1) / coalesce(nullif(l2_norm({prefix}), 0), 1))::real"
+            stretch = f"(vector_norm($1) / coalesce(nullif(vector_norm({prefix}), 0), 1))::real"
             prefix = f"({prefix} * array_fill({stretch}, ARRAY[{width}])::vector)"
         values.append(f"{prefix}::halfvec({width}) AS {cut_column(width)}")
     if not values:

@@ -20,7 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec import __version__
-from nestvec.bridge.exported import Exported, Place, Rows, Source, Target, check_kinds
+from nestvec.bridge.exported import (
+    Exported,
+    Place,
+    Rows,
+    Source,
+    Target,
+    check_kinds,
+    staged_plan,
+)
 from nestvec.bridge.sql import check_columns, commented, quoted, stage_name, table_name
 from nestvec.bridge.sqlite_library import connect
 from nestvec.bridge.staged import cut_of, reads_signs, widths_of
@@ -36,20 +44,10 @@ _OWN = ("seq", "id", "title", "text", "length")
 _TYPES = {"bool": "INTEGER", "int": "INTEGER", "float": "REAL"}
 
 
-def plan_of(source: Source) -> Plan:
-    """Signs of all rows, a cut of 1,000, whole vectors of 100; ten hits."""
-    count = source.count
-    width = source.width()
-    stages = [Stage("sign", 1, min(1_000, count))]
-    if width < source.dim:
-        stages.append(Stage("dims", width, min(100, count)))
-    return Plan((*stages, Stage("raw", 0, min(10, count))))
-
-
 def check(source: Source, place: Place, plan: Plan | None) -> None:
     """Raise UserError where the plan or the vectors do not fit, or the file is not ours."""
     assert place.out is not None
-    check_kinds(plan or plan_of(source), ("sign", "dims", "raw"), "sqlite-vec", source.dim)
+    check_kinds(plan or staged_plan(source), ("sign", "dims", "raw"), "sqlite-vec", source.dim)
     if source.dim > MOST_DIMS:
         raise UserError(
             f"sqlite-vec holds vectors of at most {MOST_DIMS:,} coordinates; got {source.dim:,}: "
@@ -66,7 +64,7 @@ def write(
 ) -> Exported:
     """Write the file place.out, whole or not at all; one that nestvec wrote is replaced."""
     assert place.out is not None
-    plan = plan or plan_of(source)
+    plan = plan or staged_plan(source)
     check(source, place, plan)
     name = table_name(source, place)
     query = staged_query(source, plan, name)
@@ -319,4 +317,4 @@ def _check_ours(path: Path) -> None:
         )
 
 
-TARGET = Target("sqlite-vec", "sqlite", "out", plan_of, check, write)
+TARGET = Target("sqlite-vec", "sqlite", "out", staged_plan, check, write)
