@@ -29,6 +29,8 @@ except ImportError:
 _HEADER_BYTES = 64 << 10
 _IDLE_S = 30
 _BACKLOG = 512
+_SLOWEST_READER = 4096
+"""Bytes a second that a client takes in at least."""
 
 
 class Server:
@@ -172,11 +174,21 @@ def _protocol(send_s: float, connections: int) -> type[asyncio.Protocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._stalls = self.loop.call_later(send_s, self.transport.abort)
+            self._watch(self.transport.get_write_buffer_size())
 
         def resume_writing(self) -> None:
             self._cancel("_stalls")
             super().resume_writing()
+
+        def _watch(self, left: int) -> None:
+            self._stalls = self.loop.call_later(send_s, self._look, left)
+
+        def _look(self, left: int) -> None:
+            now_left = self.transport.get_write_buffer_size()
+            if left - now_left < send_s * _SLOWEST_READER:
+                self.transport.abort()
+            else:
+                self._watch(now_left)
 
         def send_400_response(self, msg: str) -> None:
             sentence = "the request is not HTTP/1.1, or its headers are too large: mend it."

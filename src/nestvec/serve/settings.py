@@ -23,7 +23,7 @@ class Limits:
     waiting: texts that wait for the encoder, and as many searches for their turn. held_bytes: of
     all bodies together. connections: open at once. batch_texts, batch_characters: that the encoder
     is given at once. batch_wait_ms: how long the first text of a batch waits for others. grace_s:
-    how long a stop waits for what runs. Raises UserError where a limit is below 1, or 0 as said.
+    how long a stop waits for what runs. Raises UserError where a limit leaves no room for one request.
     """
 
     body_bytes: int = 8 << 20
@@ -42,12 +42,14 @@ class Limits:
     grace_s: float = 30.0
 
     def __post_init__(self) -> None:
-        may_be_zero = {"requests_per_s", "batch_wait_ms"}
+        least = dict.fromkeys(("requests_per_s", "batch_wait_ms"), 0.0)
+        least |= dict.fromkeys(("send_s", "grace_s"), 0.01)
         for name, value in vars(self).items():
-            least = 0 if name in may_be_zero else 1
-            # a limit that is not a number compares with nothing
-            if not value >= least:
-                raise UserError(f"the limit {name} must be at least {least}; got {value}.")
+            # what is no number compares with nothing
+            if not value >= least.get(name, 1):
+                raise UserError(
+                    f"the limit {name} must be at least {least.get(name, 1):g}; got {value}."
+                )
 
 
 @dataclass(frozen=True)
