@@ -81,7 +81,7 @@ _SMALL = (
         (4, 8, 16, 32, 64, 128, 256),
         rows=20_000,
         held=2_000,
-        epochs=5,
+        epochs=10,
         rate=5e-3,
         classes=100,
     ),
