@@ -286,7 +286,7 @@ def mean_batch(metrics: str) -> float:
 
 def resident_mb(process: psutil.Process) -> float:
     """Resident memory in MB of a million bytes."""
-    return round(process.memory_info().rss / 1e6, 1)
+    return round(float(process.memory_info().rss) / 1e6, 1)
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ class Row:
 
 def rows_of_words(count=ROWS):
     return [
-        Row(
-            f"r{i}", f"row number {i} of things that are {'odd' if i % 2 else 'even'}", f"title {i}"
-        )
+        Row(f"r{i}", f"row number {i} of what is {'odd' if i % 2 else 'even'}", f"title {i}")
         for i in range(count)
     ]
 

@@ -103,11 +103,11 @@ class Batcher(Generic[T, R]):
             self._queue.remove(job)
             del self._answers[job]
         out: list[R] = []
-        for each in answer.found:
-            assert each is not None
-            if isinstance(each, Exception):
-                raise each
-            out.append(each)
+        for result in answer.found:
+            assert result is not None
+            if isinstance(result, Exception):
+                raise result
+            out.append(result)
         return out
 
     def _full(self) -> Fault:

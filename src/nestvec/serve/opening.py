@@ -17,7 +17,6 @@ from nestvec.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
-    from nestvec.data.model_nesting import TrainedNesting
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def _collection(
     for each in searched.snapshot.notes:
         note(each)
     described = searched.snapshot.manifest.encoder
-    kept = described.get("settings")
+    kept = described.get("settings") or {}
     if kind_of(described) == "vectors":
         return Served(path.resolve().name, None, searched)
     encoder = encoder_of(kept, trust_remote_code=trust_remote_code, api=api, device=device)
@@ -80,14 +79,10 @@ def _collection(
 
     if not reads_texts(encoder):
         return Served(path.resolve().name, None, searched)
-    trained = _trained(EmbedSettings(**kept))
+    trained, _ = nesting_of(EmbedSettings(**kept))
     searched.widths = trained.widths if trained is not None else ()
     model = Model(encoder, trained, settings.any_dimensions)
     return Served(path.resolve().name, model, searched)
-
-
-def _trained(embedding: EmbedSettings) -> TrainedNesting | None:
-    return nesting_of(embedding)[0]
 
 
 def _reading_texts(encoder: Encoder) -> Encoder:

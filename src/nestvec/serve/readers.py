@@ -53,7 +53,7 @@ class SearchAsked:
 
 
 def read_embeddings(body: bytes, limits: Limits) -> EmbeddingsAsked:
-    """What a body asks of /v1/embeddings; raises Fault (400, 413) where it is not of its form."""
+    """What a body asks of /v1/embeddings; raises Fault (400) where it is not of its form."""
     found = _object(body, _EMBEDDINGS)
     if "input" not in found:
         _wrong("input", "is needed: a text, or a list of texts")
@@ -63,10 +63,10 @@ def read_embeddings(body: bytes, limits: Limits) -> EmbeddingsAsked:
     kind = found.get("input_type")
     if kind is not None and (not isinstance(kind, str) or kind not in _KINDS):
         _wrong("input_type", f"must be query or document; got {_shown(kind)}")
-    _maybe(found, "user", str, "a text")
+    _maybe_text(found, "user", "a text")
     return EmbeddingsAsked(
         texts=_texts(found["input"], limits),
-        model=_maybe(found, "model", str, "a text"),
+        model=_maybe_text(found, "model", "a text"),
         dimensions=_count(found, "dimensions"),
         encoding=cast(Format, encoding or "float"),
         kind=_KINDS[kind or "document"],
@@ -74,7 +74,7 @@ def read_embeddings(body: bytes, limits: Limits) -> EmbeddingsAsked:
 
 
 def read_search(body: bytes, limits: Limits) -> SearchAsked:
-    """What a body asks of /search; raises Fault (400, 413) where it is not of its form."""
+    """What a body asks of /search; raises Fault (400) where it is not of its form."""
     found = _object(body, _SEARCH)
     query, vector = found.get("query"), found.get("vector")
     if (query is None) == (vector is None):
@@ -92,7 +92,7 @@ def read_search(body: bytes, limits: Limits) -> SearchAsked:
     snippet = _count(found, "snippet", least=0)
     if snippet is not None and snippet > _MOST_SNIPPET:
         _wrong("snippet", f"may be at most {_MOST_SNIPPET:,} characters; got {snippet:,}")
-    plan = _maybe(found, "plan", str, "a text such as 8B:2000,32B:10")
+    plan = _maybe_text(found, "plan", "a text such as 8B:2000,32B:10")
     if plan is not None and len(plan) > _MOST_PLAN:
         _wrong("plan", f"may have {_MOST_PLAN} characters; got {len(plan):,}")
     asked = SearchAsked(
@@ -159,10 +159,8 @@ def _texts(given: Any, limits: Limits) -> tuple[str, ...]:
             "texts (LangChain does with check_embedding_ctx_length=False)",
         )
     if len(given) > limits.texts:
-        raise Fault(
-            413,
-            f"one request may hold {limits.texts:,} texts; got {len(given):,}: send several.",
-            param="input",
+        _wrong(
+            "input", f"may hold {limits.texts:,} texts; got {len(given):,}: send several requests"
         )
     return tuple(_text(each, "input", limits) for each in given)
 
@@ -173,11 +171,10 @@ def _text(given: Any, name: str, limits: Limits) -> str:
     if not given:
         _wrong(name, "must hold at least one character; got an empty text")
     if len(given) > limits.text_characters:
-        raise Fault(
-            413,
-            f"a text may have {limits.text_characters:,} characters; got {len(given):,}: cut it "
-            "into parts.",
-            param=name,
+        _wrong(
+            name,
+            f"may have {limits.text_characters:,} characters a text; got {len(given):,}: cut it "
+            "into parts",
         )
     if not is_whole(given):
         _wrong(name, "must be text in UTF-8; got half of a surrogate pair")
@@ -208,14 +205,14 @@ def _count(found: dict[str, Any], name: str, least: int = 1) -> int | None:
         _wrong(name, f"must be a whole number; got {_shown(value)}")
     if not least <= value < _LARGEST:
         _wrong(name, f"must be {least} or more; got {_shown(value)}")
-    return cast(int, value)
+    return value
 
 
-def _maybe(found: dict[str, Any], name: str, kind: type, words: str) -> Any:
+def _maybe_text(found: dict[str, Any], name: str, words: str) -> str | None:
     value = found.get(name)
     if value is None:
         return None
-    if not isinstance(value, kind):
+    if not isinstance(value, str):
         _wrong(name, f"must be {words}; got {_shown(value)}")
     if not is_whole(value):
         _wrong(name, "must be text in UTF-8; got half of a surrogate pair")

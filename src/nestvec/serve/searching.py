@@ -151,15 +151,25 @@ class Searched:
     def search(self, vector: F32, asked: SearchAsked) -> Found:
         """The hits of one vector (d,), by the newest version.
 
-        Raises Fault (400) where the request does not fit the collection.
+        Raises Fault (400) where the request does not fit the collection, and (500) where that can
+        be read no more.
         """
         self.look()
         plan = self.plan_of(asked)
         begun = time.perf_counter()
         try:
-            result = self.snapshot.search(vector[None], plan)[0]
+            self.snapshot.map_queries(vector[None])
         except UserError as error:
             raise Fault(400, str(error), param="vector") from None
+        try:
+            result = self.snapshot.search(vector[None], plan)[0]
+        except UserError as error:
+            self._note(str(error))
+            raise Fault(
+                500,
+                "the collection's files were changed or damaged: the server's log tells more.",
+                code="damaged",
+            ) from None
         ms = (time.perf_counter() - begun) * 1000
         return Found(plan, result, ms, self.bytes_per_vector(plan))
 

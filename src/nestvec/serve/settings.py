@@ -23,7 +23,8 @@ class Limits:
     waiting: texts that wait for the encoder, and as many searches for their turn. held_bytes: of
     all bodies together. connections: open at once. batch_texts, batch_characters: that the encoder
     is given at once. batch_wait_ms: how long the first text of a batch waits for others. grace_s:
-    how long a stop waits for what runs. Raises UserError where a limit leaves no room for one request.
+    how long a stop waits for what runs. Raises UserError where a limit leaves no room for one
+    request.
     """
 
     body_bytes: int = 8 << 20
