@@ -34,9 +34,10 @@ TARGETS: Mapping[str, str] = {
     "qdrant": "nestvec.bridge.qdrant",
     "lancedb": "nestvec.bridge.lancedb",
     "faiss": "nestvec.bridge.faiss_export",
-    "onnx": "nestvec.bridge.onnx",
 }
 """A target's name on the command line, and the file that fills the protocol for it."""
+ENCODER_TARGET = "onnx"
+"""The one that takes a collection's encoder, not its rows: jobs/export_encoder.py."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,6 @@ class Source:
         opened = self.opened
         names = ("seq", "id", "title", "text", *self.kinds)
         start = 0
-        stored = opened.vectors()
         signs = self.signs
         positions = opened.positions()
         for batch in opened.batches(names):
@@ -107,7 +107,7 @@ class Source:
             for low in range(0, count, batch_rows):
                 part = slice(low, min(low + batch_rows, count))
                 at = slice(start + part.start, start + part.stop)
-                vectors = self._mapped(stored[at])
+                vectors = self._mapped(opened.vectors(positions[at]))
                 if signs.of_code:
                     bits = opened.codes(positions[at])[:, : signs.bytes]
                 else:
@@ -137,9 +137,10 @@ class Source:
         return max(8, round(third / 8) * 8) if self.dim > 16 else self.dim
 
     def _vectors(self) -> Iterator[F32]:
-        stored = self.opened.vectors()
-        for start in range(0, len(stored), BATCH_ROWS):
-            yield self._mapped(stored[start : start + BATCH_ROWS])
+        positions = self.opened.positions()
+        for start in range(0, len(positions), BATCH_ROWS):
+            some = positions[start : start + BATCH_ROWS]
+            yield self._mapped(self.opened.vectors(some))
 
     def _mapped(self, vectors: NDArray[Any]) -> F32:
         adapter = self.opened.adapter
@@ -186,11 +187,11 @@ class Exported:
 class Target:
     """One engine: how a collection gets into it.
 
-    extra: the extra that brings its library. needs: "out" or "dsn", what of a Place it cannot do
-    without. plan: (source) -> the plan it takes where none is asked for; None where it holds no
-    rows. check: (source, place, plan) -> raises UserError for what can be known before a row is
-    read, such as a plan it cannot hold or a place that is not ours. write: (source, place, plan,
-    progress) -> Exported; whole or not at all.
+    extra: the extra that brings its library. needs: "out", "dsn" or "out or dsn", what of a Place
+    it cannot do without. plan: (source) -> the plan it takes where none is asked for; None where
+    it holds no rows. check: (source, place, plan) -> raises UserError for what can be known before
+    a row is read, such as a plan it cannot hold or a place that is not ours. write: (source, place,
+    plan, progress) -> Exported; whole or not at all.
     """
 
     name: str
@@ -207,7 +208,8 @@ def target_named(name: str) -> Target:
     Raises UserError for an unknown one, MissingExtra where its library is not installed.
     """
     if name not in TARGETS:
-        raise UserError(f"an export goes to one of {', '.join(TARGETS)}; got {name!r}.")
+        known = ", ".join((*TARGETS, ENCODER_TARGET))
+        raise UserError(f"an export goes to one of {known}; got {name!r}.")
     target = importlib.import_module(TARGETS[name]).TARGET
     assert isinstance(target, Target)
     return target

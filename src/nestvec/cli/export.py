@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export", short_help="Write a collection into another engine, with its query.")
-@click.argument("collection", metavar="DIR")
+@click.argument("collection", metavar="DIR_OR_MODEL")
 @click.option("--to", required=True, metavar="TARGET", help="pgvector, sqlite-vec, qdrant, ...")
 @click.option("--out", metavar="PATH", help="The file or folder to write.")
 @click.option("--dsn", metavar="URL", help="The server to write to.")
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     metavar="N",
     help="Most queries to measure the loss by.",
 )
+@click.option("--dims", type=int, metavar="N", help="Of an encoder's vectors (onnx).  [all]")
+@click.option("--trust-remote-code", is_flag=True, help="Let a model run code of its own (onnx).")
 @json_option
 def command(collection: str, to: str, as_json: bool, **options: Any) -> None:
-    """Write what the collection DIR holds into the engine TARGET, in its own types.
+    """Write what a collection holds into the engine TARGET, in its own types.
 
-    The staged query is written out as that engine takes it, and run there on sample queries: what
-    it loses against the collection's own plan is told.
+    TARGET is pgvector, sqlite-vec, qdrant, lancedb or faiss. The staged query is written out as
+    that engine takes it, and run there on sample queries: what it loses against the collection's
+    own plan is told. Or TARGET is onnx, for the encoder alone, a collection's or a model.
     """
     from nestvec.jobs.export import export
 

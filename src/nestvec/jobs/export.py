@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.bridge.exported import Exported, Place, Source, Target, target_named
+from nestvec.bridge.exported import ENCODER_TARGET, Exported, Place, Source, Target, target_named
 from nestvec.choose.relevance import QueryTask
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
 from nestvec.index.snapshot import Snapshot
 from nestvec.jobs.checks import check_collection
+from nestvec.jobs.export_encoder import export_encoder
 from nestvec.jobs.questions import Questions, hold_out
 from nestvec.jobs.settings import EvaluateSettings
 from nestvec.measure.intervals import Interval, bootstrap_mean, paired_difference
@@ -80,9 +82,13 @@ def export(
     plan: str | None = None,
     sample_queries: int = 200,
     seed: int = 0,
+    dims: int | None = None,
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Write the collection at path into the engine `to`, one of bridge.exported.TARGETS.
+
+    Or, to "onnx", its encoder, or the model of that name or folder; see export_encoder.
 
     out: a folder or file; dsn: a server's address; name: of the table there, the collection's
     where None. plan: the stages of the exported query, the target's own choice where None.
@@ -91,6 +97,14 @@ def export(
     plan does not fit, or the place holds something that nestvec did not export.
     """
     begun = time.monotonic()
+    if to == ENCODER_TARGET:
+        own = {"--dsn": dsn, "--name": name, "--plan": plan}
+        _check_unused(to, "an encoder", own)
+        written = export_encoder(
+            path, out, dims=dims, trust_remote_code=trust_remote_code, progress=progress
+        )
+        return _result(to, written, None, begun)
+    _check_unused(to, "rows", {"--dims": dims})
     target = target_named(to)
     where = Place(None if out is None else Path(out), dsn, name)
     _check_place(target, where)
@@ -112,6 +126,10 @@ def export(
             loss = _loss(source, exported, settings, listener)
     finally:
         exported.close()
+    return _result(to, exported, loss, begun)
+
+
+def _result(to: str, exported: Exported, loss: Loss | None, begun: float) -> ExportResult:
     return ExportResult(
         to,
         exported.place,
@@ -125,12 +143,19 @@ def export(
     )
 
 
+def _check_unused(to: str, what: str, options: Mapping[str, object]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise UserError(f"an export to {to} writes {what}; got {option} {value}: leave it out.")
+
+
 def _check_place(target: Target, place: Place) -> None:
-    examples = {"out": "--out FILE", "dsn": "--dsn postgresql://user@host/database"}
-    if getattr(place, target.needs) is None:
+    examples = {"out": "--out PATH", "dsn": "--dsn URL"}
+    needed = target.needs.split(" or ")
+    if all(getattr(place, each) is None for each in needed):
         raise UserError(
-            f"an export to {target.name} needs {examples[target.needs].split()[0]}; got none: "
-            f"give {examples[target.needs]}."
+            f"an export to {target.name} needs {' or '.join(f'--{each}' for each in needed)}; got "
+            f"none: give {' or '.join(examples[each] for each in needed)}."
         )
 
 
@@ -152,7 +177,7 @@ def _loss(
     own = _filled([places[ranking.rows] for ranking in rankings], depth)
     found = _searched(exported, opened.map_queries(task.vectors), depth, progress)
     theirs = _places_of(found, opened)
-    hits = [_without(each, task.own_rows)[:, :depth] for each in (own, theirs)]
+    hits = [_without(each, task.own_rows) for each in (own, theirs)]
     same = [
         len(np.intersect1d(a[:HITS][a[:HITS] >= 0], b[:HITS])) / max(1, (a[:HITS] >= 0).sum())
         for a, b in zip(*hits, strict=True)
