@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nestvec.adapters.adapter import Adapter
+from nestvec.adapters.adapter import Adapter, Stage
+from nestvec.adapters.maps import Linear
 from nestvec.bridge.exported import Source
 from nestvec.codec.nested import Codec
 from nestvec.data.rows import Row
@@ -95,6 +96,15 @@ def source_of(stored: Callable[..., Path]) -> Callable[..., Source]:
         return Source(Collection.open(stored(metric, spec)))
 
     return get
+
+
+@pytest.fixture
+def adapted(tmp_path: Path) -> Source:
+    """A collection whose vectors go through a map to 32 coordinates."""
+    turned = np.linalg.qr(np.random.default_rng(2).standard_normal((DIM, DIM)))[0][:, :32]
+    maps = (Linear(turned.astype(np.float32)),)
+    adapter = Adapter("linear", DIM, (16, 32), (Stage(32, maps),))
+    return Source(Collection.open(store(tmp_path / "a.nv", spec="sign32", adapter=adapter)))
 
 
 @pytest.fixture

@@ -57,6 +57,24 @@ def test_signs_of_coordinates_where_the_code_has_none(source_of, queries, tmp_pa
     exported.close()
 
 
+def test_vectors_are_adapted_ones(adapted, queries, tmp_path):
+    source = adapted
+    exported = written(source, tmp_path / "a.sqlite", "sign:100,16d:40,raw:10")
+    assert "map_queries" in exported.query
+    held = held_of(source, exported.plan)
+    assert held.vectors.shape == (597, 32)
+    asked = source.opened.map_queries(queries)
+    ours = source.opened.rank(queries, exported.plan)
+    positions = source.opened.positions()
+    bits = source.signs.of_queries(asked)
+    found = exported.search(asked, 10)
+    exported.close()
+    for hits, query, signs, here in zip(found, asked, bits, ours, strict=True):
+        wanted, scores = staged_search(held, exported.plan, query, signs)
+        assert agrees(hits, wanted, scores)
+        assert agrees(held.seqs[np.searchsorted(positions, here.rows)], wanted, scores)
+
+
 def test_ties_go_to_the_smaller_seq(source_of, tmp_path):
     source = source_of()
     exported = written(source, tmp_path / "p.sqlite", "sign:100,16d:40,raw:10")

@@ -13,6 +13,23 @@ from nestvec.index.plan import Stage
 
 MOST_NAME = 40
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# that may not name a table unquoted:
+# https://www.postgresql.org/docs/current/sql-keywords-appendix.html
+# https://sqlite.org/lang_keywords.html
+_RESERVED = (
+    " add all alter analyse analyze and any array as asc asymmetric authorization autoincrement"
+    " begin between binary both case cast check collate collation column commit concurrently"
+    " constraint create cross current_catalog current_date current_role current_schema"
+    " current_time current_timestamp current_user default deferrable delete desc distinct do"
+    " drop else end escape except exists false fetch for foreign freeze from full grant group"
+    " having if ilike in index initially inner insert intersect into is isnull join lateral"
+    " leading left like limit localtime localtimestamp natural not nothing notnull null offset"
+    " on only or order outer overlaps placing primary references returning right rollback select"
+    " session_user set similar some symmetric system_user table tablesample then to trailing"
+    " transaction trigger true union unique update user using values variadic verbose view when"
+    " where window with"
+    " "
+)
 
 
 def table_name(source: Source, place: Place) -> str:
@@ -22,7 +39,13 @@ def table_name(source: Source, place: Place) -> str:
     """
     if place.name is None:
         plain = re.sub(r"[^a-z0-9_]+", "_", source.name.lower()).strip("_")[:MOST_NAME]
-        return plain if _NAME.fullmatch(plain) else f"rows_{plain}".rstrip("_")
+        if f" {plain} " in _RESERVED:
+            return f"{plain}_rows"
+        return plain if _NAME.fullmatch(plain) else f"rows_{plain}"[:MOST_NAME].rstrip("_")
+    if f" {place.name.lower()} " in _RESERVED:
+        raise UserError(
+            f"a table's name is no word of SQL's own; got {place.name!r}. Try {place.name}_rows."
+        )
     if not _NAME.fullmatch(place.name) or len(place.name) > MOST_NAME:
         raise UserError(
             f"a table's name is letters, digits and underscores, {MOST_NAME} at most, and no digit "

@@ -327,16 +327,17 @@ class Snapshot:
         """Some columns of all rows, in order, by batches; for a pass over ids or texts."""
         return self._store.batches(columns)
 
-    def vectors(self) -> NDArray[Any]:
+    def vectors(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """The stored vectors (n, d), in the order of the rows: a map, a copy once rows are deleted.
 
-        Raises UserError where only codes are stored.
+        positions: of those wanted, always a copy. Raises UserError where only codes are stored.
         """
         if not self.has_vectors:
             raise UserError(
                 f"{self.path} keeps only codes, no vectors: build it again with its vectors."
             )
-        return self._kept(self._cache.whole("vector"))
+        whole = self._cache.whole("vector")
+        return self._kept(whole) if positions is None else whole[positions]
 
     def positions(self) -> NDArray[np.int64]:
         """The positions (n,) of the rows that are not deleted, in their order."""
