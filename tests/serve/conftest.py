@@ -31,7 +31,8 @@ ROWS = 300
 class WordEncoder:
     """A text's vector is the sum of its words', drawn by their hash; 'broken' has none.
 
-    seen: the batches it was given. Where `hold` is set, it waits for `go` first.
+    seen: the batches it was given. Where `hold` is set, it sets `held` and waits for `go`
+    first.
     """
 
     name, revision, dim, metric, max_tokens = "words", "1", DIM, "cosine", None
@@ -39,6 +40,7 @@ class WordEncoder:
     def __init__(self):
         self.seen = []
         self.hold = False
+        self.held = threading.Event()
         self.go = threading.Event()
 
     def prepare(self, sample):
@@ -46,6 +48,7 @@ class WordEncoder:
 
     def encode(self, texts, kind):
         if self.hold:
+            self.held.set()
             assert self.go.wait(30)
         self.seen.append((kind, list(texts)))
         if any("broken" in text for text in texts):
