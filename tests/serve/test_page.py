@@ -56,6 +56,16 @@ def test_what_the_page_loads_is_there() -> None:
         assert f"/page/{name[2:]}" in FILES, f"{path} imports {name}"
 
 
+def test_what_a_script_imports_is_exported_and_used() -> None:
+    for path, text in SCRIPTS.items():
+        for names, source in re.findall(r'import \{([^}]+)\} from "\./([^"]+)"', text):
+            exports = re.findall(r"^export (?:async )?(?:const|function|class) (\w+)",
+                                 TEXTS[f"/page/{source}"], re.MULTILINE)  # fmt: skip
+            for name in re.findall(r"\w+", names):
+                assert name in exports, f"{path} imports {name} of {source}"
+                assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{path} does not use {name}"
+
+
 def test_every_script_is_loaded() -> None:
     used = {f"/page/{name[2:]}" for _, name in imports()} | {"/page/main.js"}
     assert used == set(SCRIPTS)
@@ -106,5 +116,7 @@ def test_ids_are_unique_and_those_that_are_named_exist() -> None:
 def test_every_field_has_a_label() -> None:
     labels = {a.get("for") for tag, a in elements() if tag == "label"}
     for tag, attributes in elements():
-        if tag in ("input", "select") and attributes.get("type") != "radio":
+        if attributes.get("type") == "radio" or "hidden" in attributes:
+            continue
+        if tag in ("input", "select"):
             assert attributes["id"] in labels

@@ -48,8 +48,10 @@ export function costWords(near, far) {
     const [few, many] = [total(near), total(far)];
     if (few > 0 && many > few) words.push(`${times(many / few)} times fewer bytes.`);
   }
+  const took = [near, far].filter(Boolean).map(({ answer }) => milliseconds(answer.ms));
+  words.push(`In all ${took.join(" and ")} ms, with the texts of the hits.`);
   if (any.answer.encode_ms > 0) {
-    words.push(`Encoding the question took ${milliseconds(any.answer.encode_ms)} ms.`);
+    words.push(`Before, ${milliseconds(any.answer.encode_ms)} ms went by until the question was encoded.`);
   }
   return words.join(" ");
 }

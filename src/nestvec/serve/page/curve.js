@@ -35,7 +35,7 @@ export function picture(info, present, width, height, choose) {
       height,
       "font-size": String(FONT),
     },
-    ...axes(info, x, y, { least, most, low, high, width, height }),
+    ...axes(info, x, y, { least, most, low, high, width, height }, present && tagOf(present, x, width)),
     ...fullLine(info, y, width),
     line(points, x, y, choose),
     ...(present ? marker(present, x, y, width, floor) : []),
@@ -76,7 +76,14 @@ export function table(info) {
 /** Bytes a vector, its norm among them where the server tells. */
 export const bytesOf = (point) => point.bytes_per_vector ?? point.bytes;
 
-function axes(info, x, y, { least, most, low, high, width, height }) {
+/** Where the label of the present place stands: its middle and half its width. */
+function tagOf(present, x, width) {
+  const half = (CHARACTER * FONT * present.label.length) / 2 + 7;
+  const middle = Math.min(Math.max(x(present.bytes), EDGES.left + half), width - EDGES.right - half);
+  return { middle, half };
+}
+
+function axes(info, x, y, { least, most, low, high, width, height }, tag) {
   const { left, right, top, bottom } = EDGES;
   const floor = height - bottom;
   const made = [];
@@ -86,11 +93,13 @@ function axes(info, x, y, { least, most, low, high, width, height }) {
     const text = { class: "tick", x: left - 6, y: at + 4, "text-anchor": "end" };
     made.push(drawn("text", text, String(value)));
   }
-  for (const bytes of byteTicks(least, most, Math.max(3, Math.floor(width / 48)))) {
+  for (const bytes of byteTicks(least, most, Math.max(3, Math.floor(width / 40)))) {
     const at = x(bytes);
     made.push(drawn("line", { class: "mark", x1: at, x2: at, y1: floor, y2: floor + 4 }));
     const text = { class: "tick", x: at, y: floor + 17, "text-anchor": "middle" };
-    made.push(drawn("text", text, count(bytes)));
+    const half = (CHARACTER * FONT * count(bytes).length) / 2 + 3;
+    const covered = tag && Math.abs(tag.middle - at) < tag.half + half;
+    if (!covered) made.push(drawn("text", text, count(bytes)));
   }
   made.push(drawn("line", { class: "mark", x1: left, x2: width - right, y1: floor, y2: floor }));
   const middle = { class: "axis", x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" };
@@ -139,9 +148,8 @@ function line(points, x, y, choose) {
 function marker(present, x, y, width, floor) {
   const at = x(present.bytes);
   const top = present.point ? y(present.point.value) + 8 : EDGES.top;
-  const half = (CHARACTER * FONT * present.label.length) / 2 + 7;
-  const middle = Math.min(Math.max(at, EDGES.left + half), width - EDGES.right - half);
-  const level = floor - 10;
+  const { middle, half } = tagOf(present, x, width);
+  const level = floor + 17; // on the axis, over the ticks' numbers
   const made = [drawn("line", { class: "drop", x1: at, x2: at, y1: top, y2: floor })];
   if (present.point) made.push(drawn("circle", { class: "ring", cx: at, cy: y(present.point.value), r: 7 }));
   made.push(

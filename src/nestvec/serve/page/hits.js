@@ -1,8 +1,9 @@
 // Two lists of hits side by side, and lines from each hit to the same hit in the other list.
 
-import { byId, drawn, element, measure, plural } from "./words.js";
+import { byId, drawn, element, measure } from "./words.js";
 
 const SPREAD = 0.5;
+const GLIDE_MS = 180;
 
 /**
  * Show near (the small reading) beside far (what it is compared with).
@@ -12,9 +13,30 @@ const SPREAD = 0.5;
  */
 export function show(near, far, names) {
   const compared = near !== null && far !== null;
-  if (near !== null) fill("near", near, compared ? far : null, names.far);
-  if (far !== null) fill("far", far, compared ? near : null, names.near);
+  const before = new Map(rows("near").map((each) => [each.dataset.id, each.getBoundingClientRect().top]));
+  fill("near", near ?? [], compared ? far : null, names.far);
+  fill("far", far ?? [], compared ? near : null, names.near);
   link(compared);
+  glide(before);
+}
+
+const rows = (side) => [...byId(side).querySelectorAll(".hit")];
+
+/** Rows of the near list move to their new places, unless the reader wants no motion. */
+function glide(before) {
+  if (!before.size || !matchMedia("(prefers-reduced-motion: no-preference)").matches) return;
+  let moves = 0;
+  for (const row of rows("near")) {
+    const from = before.get(row.dataset.id);
+    const by = from === undefined ? 0 : from - row.getBoundingClientRect().top;
+    if (from === undefined) row.animate([{ opacity: 0 }, { opacity: 1 }], GLIDE_MS);
+    else if (Math.abs(by) > 1) {
+      moves += 1;
+      const frames = [{ transform: `translateY(${by}px)` }, { transform: "none" }];
+      row.animate(frames, { duration: GLIDE_MS, easing: "ease-out" }).finished.then(() => link(), () => {});
+    }
+  }
+  if (moves) byId("links").animate([{ opacity: 0 }, { opacity: 0, offset: 0.6 }, { opacity: 1 }], GLIDE_MS);
 }
 
 /** How many of the far hits are among the near ones. */
@@ -50,6 +72,8 @@ function moved(side, rank, other, otherName) {
   }
   const words = `number ${other + 1} of ${otherName}`;
   if (other === rank) return { kind: "same", mark: "", words: `also ${words}` };
+  // the line says it on the other side
+  if (side === "far") return { kind: "moved", mark: "", words };
   const steps = Math.abs(other - rank);
   return { kind: "moved", mark: `${other > rank ? "▲" : "▼"}\u2009${steps}`, words };
 }
@@ -60,7 +84,8 @@ function item(side, hit, rank, move, isOpen) {
   const rest = hit.title ? text : "";
   const button = element(
     "button",
-    { type: "button", className: "title", "aria-expanded": String(isOpen), textContent: title },
+    { type: "button", className: "title", "aria-expanded": String(isOpen) },
+    ...breakable(title),
   );
   button.dataset.id = hit.id;
   const body = element("div", { className: "body" }, button);
@@ -84,6 +109,12 @@ function item(side, hit, rank, move, isOpen) {
   return made;
 }
 
+/** A text that may be broken where names like csv.DictWriter(f) have a joint. */
+function breakable(text) {
+  const parts = text.split(/(?<=[._/,:])(?=[^\s._/,:()])|(?=\([^)])/);
+  return parts.flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
+}
+
 /** Lines between the lists, from rank to rank; none where only one list is there. */
 export function link(compared = byId("links").dataset.compared === "true") {
   const links = byId("links");
@@ -96,7 +127,7 @@ export function link(compared = byId("links").dataset.compared === "true") {
   const width = frame.width;
   const places = (side) =>
     new Map(
-      [...byId(side).querySelectorAll(".hit")].map((each) => {
+      rows(side).map((each) => {
         const box = each.querySelector(".rank").getBoundingClientRect();
         return [each.dataset.id, box.top + box.height / 2 - frame.top];
       }),

@@ -94,13 +94,15 @@ class Bytes extends Sliding {
     return plural(this.value, "byte");
   }
 
-  point() {
-    return info.curve.find((p) => p.bytes === this.value) ?? null;
+  /** The point of the curve at a cut, or null where it was not measured. */
+  point(cut = this.value) {
+    return info.curve.find((p) => p.bytes === cut) ?? null;
   }
 
-  read() {
-    const point = this.point();
-    return point ? bytesOf(point) : this.value;
+  /** Bytes read of a vector at a cut, its norm among them where that is known. */
+  read(cut = this.value) {
+    const point = this.point(cut);
+    return point ? bytesOf(point) : cut;
   }
 
   reading() {
@@ -109,12 +111,15 @@ class Bytes extends Sliding {
 
   saving() {
     const read = this.read();
-    const norm = read > this.value ? `, ${count(read)} with the norm` : "";
-    return `${times(info.full_bytes / read)} times fewer than ${count(info.full_bytes)}${norm}`;
+    const norm = read > this.value ? `${count(read)} with the norm, ` : "";
+    const only = this.values.length === 1 ? "; this code has no other cut" : "";
+    return `${norm}${times(info.full_bytes / read)} times fewer than ${count(info.full_bytes)}${only}`;
   }
 
-  at(near) {
-    return `at ${count(near.answer.bytes_per_vector)} of ${plural(info.full_bytes, "byte")}.`;
+  /** Where it reads, for the end of a sentence about its answer. */
+  at(answer) {
+    const most = info.has_vectors ? info.full_bytes : this.read(this.values.at(-1));
+    return `at ${count(answer.bytes_per_vector)} of ${plural(most, "byte")}.`;
   }
 
   present() {
@@ -157,8 +162,8 @@ class Dims extends Sliding {
     return `${plural(4 * this.value, "byte")} as float32`;
   }
 
-  at() {
-    return `at ${count(this.value)} of ${plural(info.dim, "dimension")}.`;
+  at(answer, width) {
+    return `at ${count(width)} of ${plural(info.dim, "dimension")}.`;
   }
 
   present() {
@@ -184,7 +189,7 @@ const plan = {
   name: () => "the plan",
   body: () => ({ plan: plan.text() }),
   word: () => ["plan", plan.text()],
-  at: (near) => `by ${near.answer.plan}.`,
+  at: (answer) => `by ${answer.plan}.`,
   present: (answer) =>
     answer && answer.bytes_per_vector <= 2 * info.full_bytes
       ? { bytes: answer.bytes_per_vector, point: null, label: plural(answer.bytes_per_vector, "byte") }
