@@ -3,13 +3,13 @@
     make study NAME=mteb DATA=folder
     FULL=1 make study NAME=mteb
 
-DATA holds scifact (claims that find abstracts), pairs/stsb.tsv.gz (STS benchmark, test) and
-banking77 (classes after eight texts of each, drawn ten times), as mteb's own tasks SciFact,
-STSBenchmark and Banking77Classification have them. With FULL=1 the tasks are those of mteb's
-"MTEB(eng, v2)", from the hub. A code's codec is fitted a task on the texts that are coded, without
-labels or queries; queries of retrieval stay vectors, all other texts are decoded codes. mteb gives
-no intervals, so there are none. Values are kept in WORK, and a rerun adds only what is missing;
-texts are encoded once a task.
+DATA holds scifact (claims that find abstracts, without their titles, as in our other tables;
+mteb's SciFact has the titles), pairs/stsb.tsv.gz (mteb's STSBenchmark) and banking77 (mteb's
+Banking77Classification: classes after eight texts of each, drawn ten times). With FULL=1 the
+tasks are those of mteb's "MTEB(eng, v2)", from the hub. A code's codec is fitted a task on the
+texts that are coded, without labels or queries; queries of retrieval stay vectors, all other
+texts are decoded codes. mteb gives no intervals, so there are none. Values are kept in WORK,
+and a rerun adds only what is missing; texts are encoded once a task.
 """
 
 from __future__ import annotations
@@ -98,9 +98,6 @@ def main() -> None:
     )
     remembered = Remembered(base.model)
     base.model = remembered
-    if not whole:
-        rows = open_source(options.data / "scifact").rows()
-        base.model.prepare([row.titled_text for row, _ in zip(rows, range(200), strict=False)])
     cells = [(f"{width} dims", base.at(dims=width)) for width in options.widths]
     cells += [(f"{n} bytes", base.at(n_bytes=n)) for n in options.bytes]
     cache = mteb.ResultCache(cache_path=options.work)
@@ -150,8 +147,8 @@ def local_tasks(data: Path) -> Iterator[Any]:
     source = open_source(data / "scifact", qrels="test")
     judged = {query: {d: int(s) for d, s in row.items()} for query, row in source.qrels().items()}
     yield tasks.retrieval(
-        "SciFact",
-        [{"id": row.id, "title": row.title, "text": row.text} for row in source.rows()],
+        "SciFactAbstracts",
+        [{"id": row.id, "title": "", "text": row.text} for row in source.rows()],
         [{"id": query.id, "text": query.text} for query in source.queries() if query.id in judged],
         judged,
     )

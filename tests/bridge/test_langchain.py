@@ -35,16 +35,32 @@ class Spelled(Embeddings):
         return self.embed_documents([text])[0]
 
 
-class Standard(tests.VectorStoreIntegrationTests):
-    """LangChain's suite; its asynchronous half is run, too."""
+class Counter:
+    """The same as one of our encoders, which tells questions from documents."""
 
-    for _name, _test in inspect.getmembers(
-        tests.VectorStoreIntegrationTests, inspect.iscoroutinefunction
-    ):
-        pytest.mark.asyncio(_test)
+    def encode(self, texts: list[str], kind: str) -> np.ndarray:
+        counts = Spelled().embed_documents([f"{kind[0]}{text}" for text in texts])
+        return np.array(counts, np.float32)
 
 
-class TestStandard(Standard):
+for suite in (tests.VectorStoreIntegrationTests, tests.EmbeddingsIntegrationTests):
+    for _, each in inspect.getmembers(suite, inspect.iscoroutinefunction):
+        pytest.mark.asyncio(each)
+
+
+class TestEmbeddings(tests.EmbeddingsIntegrationTests):
+    """LangChain's suite of embeddings, on an encoder that counts letters."""
+
+    @property
+    def embeddings_class(self) -> type[NestvecEmbeddings]:
+        return NestvecEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"encoder": Counter()}
+
+
+class TestStandard(tests.VectorStoreIntegrationTests):
     """On a store that is empty at first."""
 
     @pytest.fixture
@@ -52,7 +68,7 @@ class TestStandard(Standard):
         return NestvecStore(tmp_path / "standard.nv", self.get_embeddings())
 
 
-class TestStandardOnceFitted(Standard):
+class TestStandardOnceFitted(tests.VectorStoreIntegrationTests):
     """The same with codes that are fitted whenever there is something to fit them on."""
 
     @pytest.fixture
@@ -216,6 +232,26 @@ def test_other_processes_changes_are_seen(tmp_path: Path, store: NestvecStore) -
     assert not store.path.exists()
     store.add_texts(["again"])
     assert store.collection.count == 1
+
+
+def test_calls_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    store = NestvecStore(tmp_path / "busy.nv", Spelled())
+
+    async def busy() -> list[Any]:
+        adding = [store.aadd_texts([f"{word} {i}"]) for i, word in enumerate(WORDS)]
+        asking = [store.asimilarity_search(word, k=2) for word in WORDS]
+        return await asyncio.gather(*adding, *asking)
+
+    asyncio.run(busy())
+    assert store.collection is not None
+    assert store.collection.count == len(WORDS)
+    assert store.similarity_search("violin", k=1)[0].page_content == "violin 7"
+
+
+def test_our_prompts_tell_questions_from_documents() -> None:
+    embeddings = NestvecEmbeddings(Counter())  # type: ignore[arg-type]
+    letters = np.array(embeddings.embed_query("a")) - embeddings.embed_documents(["a"])[0]
+    np.testing.assert_allclose(letters[[ord("q") - 97, ord("d") - 97]], [1, -1], atol=1e-6)
 
 
 def test_the_indexing_api_adds_and_cleans_up(store: NestvecStore) -> None:
