@@ -136,7 +136,7 @@ def of_pgvector(
             def ask(query: F32) -> list[int]:
                 return [seq for (seq,) in base.execute(call, (vector_text(query),))]
 
-            result[way] = of_queries(ask, asked, source, truth)
+            result[f"by {way}"] = of_queries(ask, asked, source, truth)
         base.close()
         return result
     finally:

@@ -40,6 +40,9 @@ from nestvec.progress import Progress, quiet
 MOST_DIMS = 8_192
 """Coordinates of a vec0 column: SQLITE_VEC_VEC0_MAX_DIMENSIONS."""
 MARK = "nestvec_export"
+# A row of a vec0 table is found by walking through its chunk: 200 of 8,000 rows of 384 coordinates
+# take 1.5 ms from chunks of 8 and 11 ms from those of 1,024, a scan of all 18 and 16 ms.
+_CHUNK_ROWS = 8
 _OWN = ("seq", "id", "title", "text", "length")
 _TYPES = {"bool": "INTEGER", "int": "INTEGER", "float": "REAL"}
 
@@ -89,7 +92,7 @@ def write(
         return found
 
     size = place.out.stat().st_size
-    facts = (("file", f"{place.out}, {size:,} bytes"), ("tables", ", ".join(_tables(plan, name))))
+    facts = (("file", f"{size:,} bytes"), ("tables", ", ".join(_tables(plan, name))))
     return Exported(
         f"{place.out}, table {name}",
         source.count,
@@ -215,7 +218,7 @@ def _fill(
     metric = "l2" if source.metric == "dot" else source.metric
     base.execute(
         f"CREATE VIRTUAL TABLE {name}_vectors USING vec0(seq INTEGER PRIMARY KEY, "
-        f"vector float[{source.dim}] distance_metric={metric})"
+        f"vector float[{source.dim}] distance_metric={metric}, chunk_size={_CHUNK_ROWS})"
     )
     length = ", length REAL" if source.metric == "dot" else ""
     if reads_signs(plan):
