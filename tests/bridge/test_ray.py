@@ -117,7 +117,7 @@ def lose_one(cluster: Any) -> Callable[[], None]:
 
 @pytest.mark.slow
 def test_vectors_are_coded_though_a_node_is_lost(nodes: Any, tmp_path: Path) -> None:
-    np.save(tmp_path / "v.npy", clustered(40_000, 8))
+    np.save(tmp_path / "v.npy", clustered(26_000, 8))
     nv.build(tmp_path / "v.npy", out=tmp_path / "one.nv", **SETTINGS)
     killer = AtFirst("coding", lose_one(nodes))
     build_on_ray(tmp_path / "v.npy", tmp_path / "two.nv", progress=killer, **SETTINGS)

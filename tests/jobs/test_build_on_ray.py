@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import nestvec as nv
+from nestvec.choose.specs import candidate_power
 from nestvec.data.source import Source
 from nestvec.index.places import Place
 from nestvec.jobs import blocks, build_on_ray
 from nestvec.jobs.verify import verify
+from nestvec.progress import quiet
 
 from .conftest import HashEncoder, clustered, write_lines
 
@@ -95,13 +97,10 @@ def test_given_vectors_give_the_same_collection_in_fragments(given, here, tmp_pa
     found = verify(out)
     assert found.whole
     assert found.unknown == ()
-    np.save(tmp_path / "more.npy", clustered(5, 8, seed=9))
-    write_lines(tmp_path / "ids.txt", [f"m{i}" for i in range(5)])
-    added = nv.open(out).collection
     more = nv.Collection.open(out).add(
         [blocks.Row(f"m{i}", "") for i in range(5)], clustered(5, 8, seed=9)
     )
-    assert more.count == added.count + 5
+    assert more.count == ROWS + 5
     assert verify(out).whole
 
 
@@ -180,6 +179,39 @@ def test_texts_are_encoded_in_the_blocks_of_one_machine(texts, here, tmp_path):
     assert (result.items, result.truncated) == (1_100, 0)
     hits = nv.open(tmp_path / "two.nv").search("q1", k=5, plan="raw:5", where="year = 1995").hits
     assert [int(hit.id[1:]) % 30 for hit in hits] == [5] * 5
+
+
+def test_more_rows_than_are_measured_are_coded_as_asked(texts, given, here, tmp_path, monkeypatch):
+    here(Here())
+    monkeypatch.setattr(build_on_ray, "MEASURED_ROWS", 1_000)
+    with pytest.raises(nv.UserError, match="a code is given, not chosen"):
+        build_on_ray.build_on_ray(texts, tmp_path / "a.nv")
+    result = build_on_ray.build_on_ray(texts, tmp_path / "a.nv", spec="4xcb16")
+    assert (result.full, result.kept, result.plan) == (None, None, "4B:10")
+    assert "coded and not measured" in result.sentence
+    opened = nv.open(tmp_path / "a.nv").collection
+    codec = nv.Codec("4xcb16", power=candidate_power(1_100)).fit(opened.vectors())
+    np.testing.assert_array_equal(opened.codes(), codec.encode(opened.vectors()))
+    assert opened.rows([1_099], ("id",)) == {"id": ["d1099"]}
+    build_on_ray.build_on_ray(given / "v.npy", tmp_path / "b.nv", spec="4xcb16")
+    opened = nv.open(tmp_path / "b.nv").collection
+    codec = nv.Codec("4xcb16", power=candidate_power(ROWS)).fit(np.load(given / "v.npy"))
+    np.testing.assert_array_equal(opened.codes(), codec.encode(np.load(given / "v.npy")))
+
+
+def test_vectors_in_blocks_are_read_as_an_array(tmp_path):
+    work = Place(tmp_path)
+    vectors = clustered(2_500, 4)
+    names = blocks.deal_vectors(vectors, work, quiet())
+    some = [
+        blocks.Block(name, i * 1024, min(1024, 2_500 - i * 1024)) for i, name in enumerate(names)
+    ]
+    found = blocks.BlockVectors(work, some, names)
+    assert (found.shape, len(found), found.size, found.dtype) == ((2_500, 4), 2_500, 10_000, "f4")
+    picks = np.array([0, 5, 1_023, 1_024, 2_499])
+    np.testing.assert_array_equal(found[picks], vectors[picks])
+    np.testing.assert_array_equal(found[1_000:2_100], vectors[1_000:2_100])
+    np.testing.assert_array_equal(blocks.joined(found, tmp_path / "all.npy"), vectors)
 
 
 def test_machines_that_encode_otherwise_are_refused(texts, here, tmp_path, monkeypatch):

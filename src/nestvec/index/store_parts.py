@@ -8,6 +8,7 @@ version names.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from nestvec.errors import UserError
 from nestvec.index.columns import Kind, RowLike
-from nestvec.index.files import sync_tree
+from nestvec.index.files import sync_folder
 from nestvec.index.places import Place
 from nestvec.index.store import ROWS_FOLDER, first_line, lance_library
 from nestvec.index.store_changes import Arrays, batch_of, schema_of
@@ -67,7 +68,10 @@ def write_part(
             "that every machine may write there, and run the same again: it goes on."
         ) from error
     if not place.is_address:
-        sync_tree(Path(where, "data"))
+        for file in fragment.files:
+            with Path(where, "data", file.path).open("rb") as written:
+                os.fsync(written.fileno())
+        sync_folder(Path(where, "data"))
     return json.dumps(fragment.to_json())
 
 

@@ -39,6 +39,7 @@ from nestvec.jobs.encoders import make_encoder
 from nestvec.jobs.material import BLOCK_ROWS
 from nestvec.jobs.settings import EmbedSettings
 from nestvec.progress import Progress
+from nestvec.vectors import row_blocks
 
 _MACHINES = {"device", "number_format", "sample", "least_cosine", "top10_agreement"}
 #: rows that a codec takes at a time; a part holds a multiple of them
@@ -266,39 +267,74 @@ def identity(encoder: Encoder) -> str:
     return json.dumps(said, sort_keys=True)
 
 
-def encoded_blocks(
-    encoding: Encoding, blocks: Sequence[Block], work: Place, path: Path
-) -> tuple[NDArray[Any], int | None]:
-    """The vectors of all blocks (n, d), joined in the file at path, and how many texts were cut.
+class BlockVectors:
+    """Vectors (n, d) in blocks of the work folder, read as they are asked for.
+
+    By positions (m,), rising, or by a slice; in the number type that they were encoded in.
+    """
+
+    ndim = 2
+
+    def __init__(self, work: Place, blocks: Sequence[Block], names: Sequence[str]) -> None:
+        self._work, self._blocks, self._names = work, blocks, names
+        self._firsts = np.array([block.first for block in blocks])
+        first = read_vectors(work, names[0])
+        self.dtype = first.dtype
+        self.shape = (blocks[-1].first + blocks[-1].rows, first.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Numbers in all."""
+        return self.shape[0] * self.shape[1]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of them, in memory."""
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        picks = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        out = np.empty((len(picks), self.shape[1]), self.dtype)
+        of = np.searchsorted(self._firsts, picks, side="right") - 1
+        for number in np.unique(of):
+            mine = of == number
+            found = read_vectors(self._work, self._names[number])
+            out[mine] = found[picks[mine] - self._firsts[number]]
+        return out
+
+
+def truncated_texts(encoding: Encoding, blocks: Sequence[Block], work: Place) -> int | None:
+    """How many texts of all blocks were cut, None where unknown.
 
     Raises UserError where machines settled on different number formats.
     """
-    rows = blocks[-1].first + blocks[-1].rows
-    path.parent.mkdir(parents=True, exist_ok=True)
-    joined = None
-    truncated: int | None = 0
+    cut: int | None = 0
     formats = set()
     for block in blocks:
-        name = encoding.vectors_of(block.name)
-        note = json.loads(_found(work, f"encoded/{name}.json"))
+        note = json.loads(_found(work, f"encoded/{encoding.vectors_of(block.name)}.json"))
         formats.add(note["number_format"])
-        known = truncated is not None and note["truncated"] is not None
-        truncated = (truncated or 0) + note["truncated"] if known else None
-        some = read_vectors(work, name)
-        if joined is None:
-            joined = np.lib.format.open_memmap(
-                path, mode="w+", dtype=some.dtype, shape=(rows, some.shape[1])
-            )
-        joined[block.first : block.first + block.rows] = some
-    assert joined is not None
-    joined.flush()
+        known = cut is not None and note["truncated"] is not None
+        cut = (cut or 0) + note["truncated"] if known else None
     if len(formats) > 1:
         raise UserError(
             f"all texts must be encoded in one number format, and machines settled on "
             f"{' and '.join(sorted(map(str, formats)))}: take machines with the same devices, or "
             "--device cpu, and another place for the collection."
         )
-    return np.load(path, mmap_mode="r"), truncated
+    return cut
+
+
+def joined(vectors: BlockVectors, path: Path) -> NDArray[Any]:
+    """The vectors of all blocks in one .npy file at path, mapped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=vectors.dtype, shape=vectors.shape)
+    for rows in row_blocks(file):
+        file[rows] = vectors[rows]
+    file.flush()
+    found: NDArray[Any] = np.load(path, mmap_mode="r")
+    return found
 
 
 def parts_of(blocks: Sequence[Block], vectors: Sequence[str], machines: int) -> list[Part]:

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from nestvec.data.encode import Encoded, settling_sample
 from nestvec.data.encoder import Encoder
 from nestvec.data.source import Source
 from nestvec.errors import UserError
-from nestvec.index.columns import Survey, check_column_names, survey
+from nestvec.index.columns import RowLike, Survey, check_column_names, survey
 from nestvec.index.creation import FILES_FOLDER, write_files
 from nestvec.index.files import sync_folder, sync_tree
 from nestvec.index.manifest import Manifest
@@ -36,26 +36,33 @@ from nestvec.index.store import ROWS_FOLDER
 from nestvec.index.store_parts import commit_parts
 from nestvec.jobs.adapting import train_adapter
 from nestvec.jobs.blocks import (
-    BLOCK_ROWS,
     Block,
+    BlockVectors,
     Coding,
     Encoding,
     Part,
     deal_rows,
     deal_vectors,
-    encoded_blocks,
     identity,
+    joined,
     keep_file,
     parts_of,
+    truncated_texts,
 )
 from nestvec.jobs.build import BuildResult, choose_code, manifest_of, stored_type, told
 from nestvec.jobs.build_sheet import short_command
 from nestvec.jobs.checks import check_build, check_settings, check_source
 from nestvec.jobs.choose import Picked
 from nestvec.jobs.machine import peak_rss_mb
-from nestvec.jobs.material import Material, gather
+from nestvec.jobs.material import BLOCK_ROWS, Material, RowsAgain, gather
 from nestvec.jobs.report import REPORT_NAME, report
 from nestvec.jobs.settings import BuildOptions, BuildSettings
+from nestvec.jobs.unmeasured import (
+    MEASURED_ROWS,
+    check_unmeasured,
+    fit_unmeasured,
+    gather_unmeasured,
+)
 from nestvec.progress import Progress, quiet
 from nestvec.report.page import page
 from nestvec.report.sheet import Sheet
@@ -98,13 +105,8 @@ def build_on_ray_with(
         work = Place(f"{place.where}.work")
         with connected(on) as cluster, _local_folder(work) as local:
             dealt = _Dealt(cluster, work, local, settings)
-            material = gather(source, settings, local, listener, dealt.encode)
-            if source.kind == "vectors":
-                dealt.take(material, listener)
-            adapter, trained_on = None, ""
-            if settings.adapt is not None and material.questions is not None:
-                adapter, trained_on = train_adapter(material, source, settings, local, listener)
-            picked = choose_code(material, settings, listener, adapter)
+            source.survey(listener)
+            material, picked, trained_on = _measured(source, settings, dealt, local, listener)
             stored = stored_type(material.vectors) if settings.store_vectors else None
             on_disk = 0 if stored is None else material.vectors.size * stored.itemsize
             command = _command(src, place, settings, on)
@@ -116,6 +118,29 @@ def build_on_ray_with(
             dealt.write(place, picked, stored, width, manifest, evidence, listener)
         work.remove()
     return dataclasses.replace(result, seconds=time.monotonic() - begun, peak_rss_mb=peak_rss_mb())
+
+
+def _measured(
+    source: Source, settings: BuildSettings, dealt: _Dealt, local: Path, progress: Progress
+) -> tuple[Material, Picked, str]:
+    """The material and code of a surveyed source, and a sentence on the adapter, "" for none.
+
+    Measured as one machine does it; where rows are too many for that, the code that was asked for.
+    """
+    rows = source.tally.rows
+    measured = rows <= MEASURED_ROWS
+    if not measured:
+        check_unmeasured(rows, settings)
+    collect = gather if measured else gather_unmeasured
+    material = collect(source, settings, local, progress, dealt.encode)
+    if source.kind == "vectors":
+        dealt.take(material, progress)
+    if not measured:
+        return material, fit_unmeasured(material, settings, progress), ""
+    adapter, trained_on = None, ""
+    if settings.adapt is not None and material.questions is not None:
+        adapter, trained_on = train_adapter(material, source, settings, local, progress)
+    return material, choose_code(material, settings, progress, adapter), trained_on
 
 
 class _Dealt:
@@ -140,32 +165,29 @@ class _Dealt:
         dtype: Literal["float16", "float32"],
     ) -> Encoded:
         """What material.encode_source does, by the machines."""
-        if source.kind == "images":
-            raise UserError(
-                "many machines encode texts, and images are encoded on one: make vectors of them "
-                "with nestvec embed, and build from these."
-            )
-        self._deal(source, progress)
-        head = [
-            row.titled_text if titled else row.text for row in islice(source.rows(), BLOCK_ROWS)
-        ]
-        sample = settling_sample(head, self.found.rows)
+        rows = RowsAgain(source)
+        self._deal(rows, progress)
+        first = islice(rows, BLOCK_ROWS)
+        texts = [row.titled_text if titled else row.text for row in first]
+        sample = settling_sample(texts, self.found.rows)
         encoder.prepare(sample)
         encoding = Encoding(
             self._work.where, self._settings, titled, dtype, tuple(sample), identity(encoder)
         )
         there = self._work.names("encoded")
         names = {block.name: encoding.vectors_of(block.name) for block in self.blocks}
-        left = [name for name in names if f"{names[name]}.json" not in there]
-        done = sum(block.rows for block in self.blocks if block.name not in set(left))
+        missing = [block for block in self.blocks if f"{names[block.name]}.json" not in there]
+        done = self.found.rows - sum(block.rows for block in missing)
         progress.start(f"encoding with {encoder.name} on {_count(self._cluster)}", self.found.rows)
         progress.advance(done)
-        for rows in self._cluster.on_devices(encoding, left):
-            progress.advance(rows)
+        for count in self._cluster.on_devices(encoding, [block.name for block in missing]):
+            progress.advance(count)
         progress.finish()
         self.vectors = list(names.values())
         path = self._local / "vectors.npy"
-        vectors, truncated = encoded_blocks(encoding, self.blocks, self._work, path)
+        truncated = truncated_texts(encoding, self.blocks, self._work)
+        blocks = BlockVectors(self._work, self.blocks, self.vectors)
+        vectors: Any = blocks if len(blocks) > MEASURED_ROWS else joined(blocks, path)
         return Encoded(path, vectors, truncated, done, encoder.describe())
 
     def take(self, material: Material, progress: Progress) -> None:
@@ -205,6 +227,8 @@ class _Dealt:
             dim,
             self.found.kinds,
         )
+        if not staged.is_address:  # of a run that was stopped as it ended
+            shutil.rmtree(Path(staged.where, ROWS_FOLDER, "_versions"), ignore_errors=True)
         parts = parts_of(self.blocks, self.vectors, self._cluster.machines)
         fragments = _coded(self._cluster, coding, parts, self._work, staged, progress)
         files = self._local / FILES_FOLDER
@@ -220,20 +244,9 @@ class _Dealt:
         else:
             _finish(staged, Path(place.where), files, commit)
 
-    def _deal(self, rows: Any, progress: Progress) -> None:
-        again = _Again(rows) if isinstance(rows, Source) else rows
-        self.found = survey(again)
-        self.blocks = deal_rows(again, self.found.kinds, self._work, self.found.rows, progress)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Again:
-    """A source's rows, read anew at each pass."""
-
-    source: Source
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.source.rows()
+    def _deal(self, rows: Iterable[RowLike], progress: Progress) -> None:
+        self.found = survey(rows)
+        self.blocks = deal_rows(rows, self.found.kinds, self._work, self.found.rows, progress)
 
 
 def _coded(

@@ -70,7 +70,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class RowsAgain:
     """The source's rows, read anew at each pass."""
 
     source: Source
@@ -97,13 +97,14 @@ def gather(
     All of the source is read once and checked before the model is loaded. encode: another way to
     do what encode_source does.
     """
-    source.survey(progress)
+    if not source.tally.rows:
+        source.survey(progress)
     name = "the running Python's documentation" if settings.demo else source.path.name
     if source.kind == "vectors":
         similarity = settings.similarity or "cosine"
         questions = ask_vectors(source, settings, similarity, progress)
         return Material(
-            name, "vectors", _Rows(source), source.ids, source.vectors, similarity, questions,
+            name, "vectors", RowsAgain(source), source.ids, source.vectors, similarity, questions,
             warnings=left_out(source),
         )  # fmt: skip
     asking = (ask_images if source.kind == "images" else ask_texts)(source, settings)
@@ -117,7 +118,7 @@ def gather(
     return Material(
         name,
         source.kind,
-        _Rows(source),
+        RowsAgain(source),
         source.ids,
         encoded.vectors,
         similarity,
