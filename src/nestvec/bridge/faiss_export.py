@@ -9,7 +9,7 @@ whole vectors flat indexes. All bear the rows' seq as ids.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,8 @@ def write(
 ) -> Exported:
     """Write the folder place.out, whole or not at all; one that nestvec wrote is replaced.
 
-    Memory: one index at a time, as faiss builds it (of whole vectors 4 d + 16 bytes a row), and
-    the codes.
+    Memory: one index at a time, as faiss builds it (of whole vectors 4 d bytes a row, and
+    its map of ids).
     """
     assert place.out is not None
     listener = progress or quiet()
@@ -215,10 +215,11 @@ def _coded(source: Source, stage: Stage, advance: Callable[[int], None]) -> Any:
     ladder = _ladder(source)
     assert ladder is not None
     codec = source.opened.codec
-    codes = source.opened.codes()
-    squares = np.concatenate(
-        [codec.norms(codes[at : at + _BLOCK], stage.amount) ** 2 for at in _starts(len(codes))]
-    )
+    opened = source.opened
+    positions = opened.positions()
+    starts = range(0, len(positions), _BLOCK)
+    runs = (opened.codes(positions[at : at + _BLOCK]) for at in starts)
+    squares = np.concatenate([codec.norms(codes, stage.amount) ** 2 for codes in runs])
     depth, k, dim = ladder.codebooks.shape
     books = codec.map.backward(ladder.codebooks.reshape(depth * k, dim)).reshape(depth, k, dim)
     index = residual_index(ladder, books, stage.amount, squares)
@@ -226,15 +227,12 @@ def _coded(source: Source, stage: Stage, advance: Callable[[int], None]) -> Any:
     done = 0
     for rows in source.rows():
         some = slice(done, done + len(rows.ids))
-        packed = packed_codes(index, ladder, codes[some, : stage.amount], squares[some])
+        codes = opened.codes(positions[some])[:, : stage.amount]
+        packed = packed_codes(index, ladder, codes, squares[some])
         named.add_sa_codes(packed, rows.seqs)
         done = some.stop
         advance(len(rows.ids))
     return named
-
-
-def _starts(count: int) -> Iterator[int]:
-    yield from range(0, count, _BLOCK)
 
 
 def _query_length(source: Source, stage: Stage) -> float:
@@ -246,18 +244,16 @@ def _query_length(source: Source, stage: Stage) -> float:
     at which the shortlist ends, the median over some rows as queries.
     """
     opened = source.opened
-    stored = opened.vectors()
-    rng = np.random.default_rng(0)
-    picks = np.sort(rng.choice(len(stored), min(len(stored), _SAMPLE_QUERIES), replace=False))
-    asked = np.asarray(stored[picks], np.float32)
+    count = min(source.count, _SAMPLE_QUERIES)
+    picks = np.sort(np.random.default_rng(0).choice(opened.positions(), count, replace=False))
+    asked = np.asarray(opened.vectors(picks), np.float32)
     asked = asked[asked.any(axis=1)]
     if not len(asked):
         return 1.0
     keep = min(stage.keep, source.count)
     found = opened.rank(asked, Plan((replace(stage, keep=keep),)))
     edge = float(np.median([ranking.scores[-1] for ranking in found]))
-    codes = opened.codes()[picks]
-    mean = float(opened.codec.norms(codes, stage.amount).mean())
+    mean = float(opened.codec.norms(opened.codes(picks), stage.amount).mean())
     return mean / max(edge, _LEAST_EDGE)
 
 

@@ -99,6 +99,13 @@ def write(
                 base.create_table(other, data=_axes(source, schema.metadata))
             sync_tree(partial)
             _put(partial, place.out, tables)
+    except RuntimeError as error:
+        if "IO" not in str(error):  # LanceDB's word for faults of a disk
+            raise
+        said = str(error).splitlines()[0].split(" Detail:")[0].rstrip(".")
+        raise UserError(
+            f"{place.out} cannot be written ({said}): free some space, or choose another place."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     size = sum(tree_bytes(_folder(place.out, each)) for each in tables)

@@ -109,6 +109,8 @@ def write(
             )
     else:
         assert place.dsn is not None
+        if place.dsn.startswith("http://") and os.environ.get(KEY_VARIABLE):
+            listener.note("The key goes over a connection that others may read: https:// hides it.")
         client = _remote(place.dsn)
         with _told(place.dsn):
             _fill_aliased(client, source, plan, name, listener)
@@ -268,9 +270,14 @@ def _local(folder: Path) -> Any:
 
 def _remote(url: str) -> Any:
     with warnings.catch_warnings():
-        # where the versions of client and server differ, or a key goes over plain http
-        warnings.simplefilter("ignore")
-        return QdrantClient(url=url, api_key=os.environ.get(KEY_VARIABLE), timeout=_PATIENCE_S)
+        warnings.filterwarnings("ignore", message="Api key is used with an insecure")  # our note
+        # the check of versions asks the server from a thread of its own, and only warns
+        return QdrantClient(
+            url=url,
+            api_key=os.environ.get(KEY_VARIABLE),
+            timeout=_PATIENCE_S,
+            check_compatibility=False,
+        )
 
 
 @contextmanager
