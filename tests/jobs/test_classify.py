@@ -17,6 +17,7 @@ from nestvec.jobs import classify, encoders
 from nestvec.jobs.classify import classify_fit, drawn
 from nestvec.jobs.classify_predict import classify_predict
 from nestvec.jobs.labelled_rows import read_labels, read_rows
+from nestvec.jobs.report import report
 from nestvec.learn.losses.heads import SeparateHeads
 from nestvec.learn.models import save_heads
 from nestvec.nesting import Nesting
@@ -164,6 +165,78 @@ def test_thresholds_that_are_written_come_from_all_held_out_rows(fitted, folder)
     assert tuple(cascade.thresholds_.tolist()) == fitted.thresholds
     right = np.array(fitted.labeller.classes)[logits[16].argmax(axis=1)] == labels[held]
     assert (fitted.labeller.label(X).labels == labels[held])[right].all()
+
+
+def test_a_report_is_written_and_written_again(fitted, folder, tmp_path):
+    assert fitted.report == str(folder / "c" / "report.html")
+    html = (folder / "c" / "report.html").read_text()
+    assert "Which classes need width" in html
+    assert "Stopped first" not in html  # vectors alone show nothing
+    command = "nestvec classify fit "
+    assert f"{command}{folder / 'train.npy'} --labels" in html
+    assert "--widths 2,4,16" in html
+    again = CliRunner().invoke(main, ["report", str(folder / "c"), "--json"])
+    assert json.loads(again.stdout) == {"report": str(folder / "c" / "report.html")}
+    assert (folder / "c" / "report.html").read_text() == html
+    picture = report(folder / "c", tmp_path / "r.svg")
+    assert picture.read_text().startswith("<svg")
+    bare = tmp_path / "bare"
+    Labeller.load(folder / "c").save(bare)
+    with pytest.raises(UserError, match=r"has no report\.json: fit it again"):
+        report(bare)
+    (bare / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="cannot be read"):
+        report(bare)
+
+
+@pytest.fixture
+def painted(tmp_path):
+    """Pictures in a folder a class, each of its class's colour, and their number."""
+    from PIL import Image
+
+    place = tmp_path / "photos"
+    y = planted(0)[1][:90] % 3
+    for row, label in enumerate(y):
+        (place / NAMES[label]).mkdir(parents=True, exist_ok=True)
+        colour = [40, 40, 40]
+        colour[label] = 120 + row
+        Image.new("RGB", (6, 6), tuple(colour)).save(place / NAMES[label] / f"{row}.png")
+    return place
+
+
+class ColourEncoder(WordEncoder):
+    """A picture's vector is its middle's colour."""
+
+    reads_images, reads_texts, dim = True, False, 3
+
+    def encode_images(self, pictures):
+        return np.array([np.asarray(each)[3, 3] for each in pictures], np.float32) - 90
+
+
+def test_pictures_by_class_are_labelled_and_shown(painted, tmp_path, monkeypatch):
+    for module in (classify, encoders):
+        monkeypatch.setattr(module, "make_encoder", lambda settings: ColourEncoder())
+    for name in ("check_encoder", "check_image_encoder", "width_of"):
+        monkeypatch.setattr(classify, name, lambda settings: None)
+    found = classify_fit(painted, tmp_path / "p", widths=(1, 3), epochs=40, model="colours")
+    assert (found.kind, found.classes) == ("images", 3)
+    html = (tmp_path / "p" / "report.html").read_text()
+    assert "Stopped first" in html
+    assert 1 <= html.count('<img src="data:image/jpeg;base64,') <= 16
+    assert len(html) < 400_000
+    asked = classify_predict(tmp_path / "p", painted)
+    assert asked.accuracy.value > 0.8
+    assert sorted(asked.ids) == sorted(
+        p.relative_to(painted).as_posix() for p in painted.rglob("*.png")
+    )
+
+
+def test_pictures_of_vectors_are_as_many(folder, painted, tmp_path):
+    ask = {"labels": str(folder / "train.txt"), "widths": WIDTHS, "images": str(painted)}
+    with pytest.raises(UserError, match="has 90 for the 600 vectors"):
+        classify_fit(folder / "train.npy", tmp_path / "c", **ask)
+    with pytest.raises(UserError, match="images are named for vectors alone"):
+        classify_fit(folder / "train.jsonl", tmp_path / "c", images=str(painted))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv"])

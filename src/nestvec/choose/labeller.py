@@ -112,8 +112,11 @@ class Labeller:
             sure[rows] = confidence(found, heat)
         return Labelled(names[columns], widths, sure)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a new folder; load reads it back. It appears whole or not at all."""
+    def save(self, folder: str | os.PathLike[str], beside: Mapping[str, str] | None = None) -> None:
+        """Write a new folder; load reads it back. It appears whole or not at all.
+
+        beside: texts of other files in it, by their names.
+        """
         place = Path(folder)
         arrays: dict[str, F32] = {} if self.matrix is None else {_MAP: self.matrix}
         for width in self.widths[-1:] if self.tied else self.widths:
@@ -138,6 +141,8 @@ class Labeller:
             save_file(whole, partial / ARRAYS_FILE)
             text = json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False)
             (partial / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+            for name, words in (beside or {}).items():
+                (partial / name).write_text(words, encoding="utf-8")
             partial.rename(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

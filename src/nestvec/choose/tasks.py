@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.baselines import FullVectors
-from nestvec.choose.evidence import Cell, Evidence
+from nestvec.choose.evidence import Cell, Evidence, Part
 from nestvec.choose.geometry import Geometry, geometry_of, shows_vectors
 from nestvec.choose.methods import Method, Size, unique_names
 from nestvec.codec.directions import directions
@@ -45,7 +45,7 @@ class Task(Protocol):
 
     @property
     def kind(self) -> str:
-        """sts, clustering or classification."""
+        """sts, clustering, classification or classes."""
 
     @property
     def items(self) -> int:
@@ -54,6 +54,10 @@ class Task(Protocol):
     @property
     def together(self) -> NDArray[np.int64]:
         """Rows that belong together, (p, 2), for alignment; p may be 0."""
+
+    @property
+    def parts(self) -> Mapping[str, NDArray[np.int64]]:
+        """Places in the answers that are told apart, by name; the first `items` are told of all."""
 
     def answers(self, vectors: F32) -> Answers:
         """What these vectors answer, for every measure of the task."""
@@ -65,8 +69,17 @@ class Task(Protocol):
 Judged = list[tuple[Interval, Interval]]
 
 
+class _Undivided:
+    """A task whose items are told of together alone."""
+
+    @property
+    def parts(self) -> Mapping[str, NDArray[np.int64]]:
+        """None."""
+        return {}
+
+
 @dataclass(frozen=True, eq=False)
-class Similarity:
+class Similarity(_Undivided):
     """Pairs of texts with grades: Spearman's correlation of cosines with grades.
 
     pairs: (p, 2) rows of the vectors; grades: (p,). Belonging together are pairs whose grade lies
@@ -106,7 +119,7 @@ class Similarity:
 
 
 @dataclass(frozen=True, eq=False)
-class Clustering:
+class Clustering(_Undivided):
     """Labelled texts: V-measure of as many k-means clusters as there are labels.
 
     labels: (n,), of the vectors. Texts are drawn again; clusters are not made anew for a draw.
@@ -142,7 +155,7 @@ class Clustering:
 
 
 @dataclass(frozen=True, eq=False)
-class Classification:
+class Classification(_Undivided):
     """Labelled texts to learn from and to be tested on: accuracy of two simple learners.
 
     labels: (n,), of the vectors; train, test: their rows. Measures: linear-probe (logistic
@@ -245,7 +258,13 @@ def evaluate_task(
     listener.finish()
     evidence = []
     for measure in answers[0]:
-        judged = task.values(measure, [each[measure] for each in answers], seed)
+        asked = [each[measure] for each in answers]
+        judged = task.values(measure, [each[: task.items] for each in asked], seed)
+        parts = []
+        for name, places in task.parts.items():
+            told = task.values(measure, [each[places] for each in asked], seed)
+            some = tuple(map(_cell, found[1:], told[1:]))
+            parts.append(Part(name, len(places), told[0][0], some))
         evidence.append(
             Evidence(
                 measure=measure,
@@ -256,6 +275,7 @@ def evaluate_task(
                 queries=task.items,
                 full=judged[0][0],
                 cells=tuple(map(_cell, found[1:], judged[1:])),
+                parts=tuple(parts),
                 fitted_rows=len(sample),
                 fitted_on_relevant=fit_on is None,
                 seed=seed,

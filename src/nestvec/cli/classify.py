@@ -65,7 +65,7 @@ def _row_options(function: Any) -> Any:
 @click.option(
     "--model",
     metavar="NAME",
-    help="What makes vectors of texts; one with class heads is used with them.  [minilm]",
+    help="What makes vectors of texts or images; one with class heads is used with them.  [minilm]",
 )
 @click.option("--doc-prompt", metavar="TEXT", help="Goes before each text.")
 @click.option("--widths", metavar="LIST", help="Dimensions to have heads for, such as 16,64,256.")
@@ -99,14 +99,17 @@ def _row_options(function: Any) -> Any:
     help="A row costs all widths that it reads, or the last.",
 )
 @click.option("--calibrate", is_flag=True, help="Fit a temperature a width first.")
+@click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--images", metavar="SRC", help="Of vectors, their pictures, for the report.")
 @click.option("--seed", type=int, default=default(ClassifySettings, "seed"), show_default=True)
 @json_option
 def fit(src: str, out: str, widths: str | None, as_json: bool, **options: Any) -> None:
     """Fit a classifier of every width, and its cascade, on the labelled rows SRC.
 
     SRC: vectors (.npy, .npz, .safetensors, .parquet, .arrow) with --labels or a column of labels,
-    or a table of texts with one. A fifth of each class is held out: half of that sets the
-    thresholds that the figures of the other half are of, and all of it those that are written.
+    a table of texts with one, or images by class with --model. A fifth of each class is held
+    out: half of that sets the thresholds that the figures of the other half are of, and all of it
+    those that are written. A report is written into DIR.
     """
     settings = ClassifySettings(widths=_parsed(widths), **options)
     from nestvec.jobs.classify import classify_fit_with
@@ -126,7 +129,7 @@ def fit(src: str, out: str, widths: str | None, as_json: bool, **options: Any) -
 @_row_options
 @json_option
 def predict(folder: str, src: str, as_json: bool, **options: Any) -> None:
-    """Label the rows of SRC, vectors or texts, by the classifier in DIR.
+    """Label the rows of SRC, vectors, texts or images, by the classifier in DIR.
 
     Without --out, a line a row: its id, label, the width it was read at, and confidence.
     """
@@ -189,6 +192,7 @@ def _print_fit(result: ClassifyResult) -> None:
         f"{result.out}: thresholds from all {result.tuned + result.told:,} held-out rows; reads "
         f"{', then '.join(map(str, result.visited))}"
     )
+    say(f"Report: {result.report}")
     warn(result.notes)
 
 

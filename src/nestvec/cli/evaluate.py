@@ -16,11 +16,52 @@ from nestvec.cli.options import (
 )
 from nestvec.cli.output import interval, print_json, print_table, warn
 from nestvec.data.tasks import KINDS
+from nestvec.errors import UserError
 from nestvec.jobs.settings import EvaluateSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nestvec.choose.evidence import Evidence, Part
     from nestvec.jobs.evaluation import Evaluation
+
+
+CLASSES = "classes"
+_OF_CLASSES = (
+    "labels", "label_column", "test", "coarse", "shifted", "class_map", "corrupt", "long_tail",
+    "widths",
+)  # fmt: skip
+
+
+def class_options(function: Any) -> Any:
+    """The options of ClassesSettings."""
+    for option in reversed(
+        (
+            click.option("--labels", metavar="FILE", help="Classes: labels of vectors."),
+            click.option("--label-column", metavar="NAME", help="Classes: the column of labels."),
+            click.option("--test", metavar="SRC", help="Classes: the rows to tell of."),
+            click.option("--widths", metavar="LIST", help="Classes: dimensions, such as 8,32."),
+            click.option("--coarse", metavar="FILE", help="Classes: a map of classes to groups."),
+            click.option(
+                "--shifted", metavar="SRC", multiple=True, help="Classes: asked of the same rows."
+            ),
+            click.option("--class-map", metavar="FILE", help="Classes: of --shifted to SRC's."),
+            click.option(
+                "--corrupt",
+                metavar="KIND[:N]",
+                multiple=True,
+                help="Classes: noise, blur, contrast, jpeg, occlusion or all, severity 1 to 5.",
+            ),
+            click.option(
+                "--long-tail",
+                type=float,
+                metavar="SHARE",
+                help="Classes: cut train rows, the last class to this share.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
 
 
 @click.command("evaluate", short_help="Measure every method at every byte count.")
@@ -31,9 +72,10 @@ if TYPE_CHECKING:
 @measure_options
 @click.option(
     "--task",
-    type=click.Choice(KINDS),
+    type=click.Choice((*KINDS, CLASSES)),
     help="What SRC is measured by.  [what its columns say]",
 )
+@class_options
 @click.option(
     "--report", "into_report", is_flag=True, help="Put the grid into the collection's report."
 )
@@ -50,7 +92,14 @@ def command(
     A table of graded pairs (sentence1, sentence2, score) is measured by Spearman's correlation;
     labelled texts (text, label) by the V-measure of their clusters, or, where there are train and
     test rows, by the accuracy of a linear probe and of the nearest neighbour.
+
+    --task classes, or one of its options, measures labelled images, texts or vectors at every
+    width: linear probe, 1-NN, mAP@10, P@10, few shots, and agreement with the full width.
     """
+    named = {name: options.pop(name) for name in _OF_CLASSES}
+    if task == CLASSES or any(named.values()):
+        _classes(src, task, into_report, as_json, named, EvaluateSettings(**options))
+        return
     from nestvec.jobs.checks import check_collection, check_measured
 
     settings = EvaluateSettings(**options)
@@ -70,6 +119,62 @@ def command(
         print_json(result.to_json())
     else:
         show(result)
+
+
+def _classes(
+    src: str | None,
+    task: str | None,
+    into_report: bool,
+    as_json: bool,
+    named: dict[str, Any],
+    settings: EvaluateSettings,
+) -> None:
+    """Labelled rows at every width."""
+    if task not in (None, CLASSES) or into_report:
+        raise click.UsageError("the options of classes go with --task classes, without --report.")
+    if src is None:
+        raise click.UsageError("--task classes needs a SRC.")
+    from nestvec.jobs.classes import ClassesSettings, evaluate_classes
+
+    widths = named.pop("widths")
+    if widths is not None:
+        try:
+            widths = tuple(int(width) for width in widths.split(","))
+        except ValueError:
+            raise UserError(f"widths are whole numbers with commas; got {widths!r}.") from None
+    result = evaluate_classes(src, settings, ClassesSettings(widths=widths, **named), bars())
+    if as_json:
+        print_json(result.to_json())
+    else:
+        show_classes(result)
+
+
+def show_classes(result: Evaluation) -> None:
+    """Tables of a few measures each: of all test rows, then of parts and other sets."""
+    found = (result.evidence, *result.others)
+    for some in (found[i : i + 4] for i in range(0, len(found), 4)):
+        _show_measures(result.about_queries, [each.measure for each in some], some)
+    main = found[:4]
+    for part in result.evidence.parts:
+        told = [one for each in main if (one := each.part(part.name)) is not None]
+        _show_measures(f"{part.name}: {part.queries:,} rows", [x.measure for x in main], told)
+    warn(result.warnings)
+
+
+def _show_measures(
+    title: str, measures: Sequence[str], found: Sequence[Evidence] | Sequence[Part]
+) -> None:
+    rows = [["full", "", *(interval(x.full.value, x.full.low, x.full.high) for x in found)]]
+    rows += [
+        [
+            cell.method,
+            "" if cell.dims is None else str(cell.dims),
+            *(interval(x.cells[i].value, x.cells[i].low, x.cells[i].high) for x in found),
+        ]
+        for i, cell in enumerate(found[0].cells)
+    ]
+    heads = [(f"{measure} [95 %]", True) for measure in measures]
+    print_table(title, [("method", False), ("dims", True), *heads], rows)
 
 
 def show(result: Evaluation) -> None:

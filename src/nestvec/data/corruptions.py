@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.data.images import Images
 from nestvec.errors import MissingExtra, UserError
 
 try:
@@ -73,6 +75,20 @@ KINDS: dict[str, tuple[Callable[[U8, float, np.random.Generator], U8], tuple[flo
     "jpeg": (_compressed, _JPEG),
     "occlusion": (_occluded, _OCCLUSION),
 }
+
+
+def corrupted_images(images: Images, kind: str, severity: int, seed: int = 0) -> Images:
+    """The same pictures made worse as they are read; each draws by seed and its place.
+
+    Raises UserError for another kind or severity.
+    """
+    corrupted(np.zeros((0, 8, 8, 3), np.uint8), "contrast" if kind in KINDS else kind, severity)
+
+    def read(i: int) -> Image.Image:
+        pixels = np.asarray(images.picture(i))[None]
+        return Image.fromarray(corrupted(pixels, kind, severity, seed + i)[0])
+
+    return replace(images, read=read, stored=None)
 
 
 def corrupted(pixels: U8, kind: str, severity: int, seed: int = 0) -> U8:

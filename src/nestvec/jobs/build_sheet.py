@@ -97,7 +97,7 @@ def short_command(
     settings: Any,
 ) -> str:
     """The command line that does the same: every option that is not at its default."""
-    words = ["nestvec", name]
+    words = ["nestvec", *name.split()]
     if src is not None:
         words.append(os.fspath(src))
     for field in dataclasses.fields(settings):
@@ -105,7 +105,8 @@ def short_command(
         if value == field.default:
             continue
         flag = FLAGS.get(field.name, "--" + field.name.replace("_", "-"))
-        words += [flag] if isinstance(value, bool) else [flag, str(value)]
+        listed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += [flag] if isinstance(value, bool) else [flag, listed]
     if out is not None:
         words += ["--out", os.fspath(out)]
     return shlex.join(words)

@@ -23,11 +23,18 @@ from nestvec.jobs.settings import (
 
 #: the folder that makes a folder a collection
 ROWS_FOLDER = "rows.lance"
+#: the file that makes a folder a classifier
+CLASSIFIER_FILE = "labeller.json"
 
 
 def is_collection(path: str | os.PathLike[str]) -> bool:
     """Whether a collection stands at path."""
     return (Path(path) / ROWS_FOLDER).is_dir()
+
+
+def is_classifier(path: str | os.PathLike[str]) -> bool:
+    """Whether path is a folder of nestvec classify fit."""
+    return (Path(path) / CLASSIFIER_FILE).is_file()
 
 
 def check_source(src: str | os.PathLike[str] | None, settings: ReadSettings) -> Source:

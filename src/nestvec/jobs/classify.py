@@ -18,8 +18,15 @@ from nestvec.data.model_files import find_model
 from nestvec.data.model_nesting import read_width
 from nestvec.errors import UserError
 from nestvec.jobs.checks import check_free
+from nestvec.jobs.classify_sheet import classifier_sheet, pictures_of, report_files
 from nestvec.jobs.embed import work_folder
-from nestvec.jobs.encoders import check_encoder, kept_settings, make_encoder, width_of
+from nestvec.jobs.encoders import (
+    check_encoder,
+    check_image_encoder,
+    kept_settings,
+    make_encoder,
+    width_of,
+)
 from nestvec.jobs.labelled_rows import LabelledRows, embed_rows, read_rows
 from nestvec.jobs.machine import peak_rss_mb
 from nestvec.jobs.settings import ClassifyOptions, ClassifySettings
@@ -38,6 +45,14 @@ MARGIN = 0.005
 """A loss of accuracy that counts as none."""
 FEW = 100
 _TIMES = 9
+_LABELS_OF = {
+    "vectors": "--labels FILE",
+    "texts": "a column label, or --label-column",
+    "images": "a folder a class, or a column label",
+}
+REPORT_NAME = "report.html"
+_PLACES = ("out", "report")
+"""Fields that a folder does not keep: it may be moved."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class ClassifyResult:
     """trained, tuned, told: rows that heads, thresholds and figures come from; tuned and told
     together set the thresholds that were written.
 
-    visited: the widths that those read. notes: sentences to be said.
+    visited: the widths that those read. notes: sentences to be said. report: its page.
     """
 
     out: str
@@ -90,6 +105,7 @@ class ClassifyResult:
     seconds: float
     peak_rss_mb: float
     labeller: Labeller
+    report: str
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -136,6 +152,8 @@ def classify_fit_with(
         text_column=settings.text_column,
         vector_column=settings.vector_column,
         split="train",
+        skip_broken=settings.skip_broken,
+        progress=listener,
     )
     model = _model_with_heads(settings)
     _check(rows, settings, model)
@@ -161,7 +179,7 @@ def classify_fit_with(
     )
     result = ClassifyResult(
         str(place),
-        "texts" if rows.vectors is None else "vectors",
+        rows.kind,
         len(trained),
         len(tuned),
         len(told),
@@ -177,10 +195,15 @@ def classify_fit_with(
         time.monotonic() - begun,
         peak_rss_mb(),
         labeller.widening(final),
+        str(place / REPORT_NAME),
     )
-    facts = {name: value for name, value in result.to_json().items() if name != "out"}
+    facts = {name: each for name, each in result.to_json().items() if name not in _PLACES}
     facts["text_column"] = settings.text_column
-    replace(result.labeller, facts=facts).save(place)
+    sheet = classifier_sheet(
+        result, half, (own, labels[tuned]), (other, labels[told]), rows, told, os.fspath(src),
+        settings, listener,
+    )  # fmt: skip
+    replace(result.labeller, facts=facts).save(place, report_files(sheet, REPORT_NAME))
     shutil.rmtree(work, ignore_errors=True)
     return result
 
@@ -217,7 +240,7 @@ def drawn(labels: NDArray[Any], held: float, seed: int) -> tuple[I64, I64, I64]:
 def _check(rows: LabelledRows, settings: ClassifySettings, model: Path | None) -> None:
     """Raise UserError for labels and options that cannot be, before anything is encoded."""
     if rows.labels is None:
-        how = "--labels FILE" if rows.vectors is not None else "a column label, or --label-column"
+        how = _LABELS_OF[rows.kind]
         raise UserError(f"a classifier learns from labels; {rows.place} has none. Give {how}.")
     classes = sorted(set(rows.labels))
     if len(classes) < 2:
@@ -233,6 +256,9 @@ def _check(rows: LabelledRows, settings: ClassifySettings, model: Path | None) -
                 )
         if len(rows) < 4:
             raise UserError(f"thresholds are set by 4 rows at least; got {len(rows)}. Give more.")
+    pictures_of(rows, settings)
+    if rows.images is not None:
+        check_image_encoder(settings.embedding)
     if rows.vectors is None:
         check_encoder(settings.embedding)
     dim = width_of(settings.embedding) if rows.vectors is None else rows.vectors.shape[1]

@@ -103,6 +103,7 @@ def classify_predict(
         label_column=label_column,
         text_column=text_column or labeller.facts.get("text_column"),
         vector_column=vector_column,
+        progress=progress,
     )
     vectors, notes = _vectors(labeller, rows, folder, trust_remote_code, api, device, progress)
     found = labeller.label(vectors, width)

@@ -13,24 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec import tables
+from nestvec.data.encoder import image_encoder
 from nestvec.data.lines import plain_suffix, read_lines
 from nestvec.data.rows import Row
 from nestvec.data.source import Source, open_source
 from nestvec.data.tasks import LABEL_COLUMNS
 from nestvec.errors import UserError
 from nestvec.jobs.material import BLOCK_ROWS
-from nestvec.progress import Progress
+from nestvec.progress import Progress, quiet
 from nestvec.vector_formats import read_npy
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
+    from nestvec.data.images import Images
 
 _SPLIT = "split"
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Of n rows: vectors (n, d) or texts, ids, labels where they are known; notes to be said."""
+    """Of n rows: vectors (n, d), texts or images, ids, labels where they are known.
+
+    images: None for other rows. notes: to be said.
+    """
 
     place: str
     ids: list[str]
@@ -38,6 +43,14 @@ class LabelledRows:
     texts: list[str]
     labels: list[str] | None
     notes: tuple[str, ...] = ()
+    images: Images | None = None
+
+    @property
+    def kind(self) -> str:
+        """vectors, images or texts."""
+        if self.vectors is not None:
+            return "vectors"
+        return "texts" if self.images is None else "images"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,25 +64,29 @@ def read_rows(
     text_column: str | None = None,
     vector_column: str | None = None,
     split: str | None = None,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
 ) -> LabelledRows:
-    """Everything of a source but the vectors of its texts.
+    """Everything of a source but the vectors of its texts or images.
 
-    labels: a file of them, for vectors. label_column: by default the first there is of label,
-    category, class, intent and topic. split: of a table with a column `split`, these rows alone.
+    labels: a file of them, for vectors. Of images, labels are their classes. label_column: by
+    default the first there is of label, category, class, intent and topic. split: of a table with
+    a column `split`, these rows alone.
     Raises UserError for what cannot be read, and for labels that are not one a row.
     """
-    source = open_source(src, text_column=text_column, vector_column=vector_column)
+    source = open_source(
+        src, text_column=text_column, vector_column=vector_column, skip_broken=skip_broken
+    )
     place = os.fspath(src)
-    if source.kind not in ("texts", "vectors"):
+    if labels is not None and source.kind != "vectors":
+        own = "stand in a column of theirs" if source.kind == "texts" else "are their classes"
         raise UserError(
-            f"labels are told of vectors or texts; {place} holds {source.kind}. Make vectors of "
-            "them with nestvec embed."
+            f"the labels of {source.kind} {own}; got the file {labels}. Leave it out, or name "
+            "the column with --label-column."
         )
-    if labels is not None and source.kind == "texts":
-        raise UserError(
-            f"the labels of texts stand in a column of theirs; got the file {labels}. Leave it "
-            "out, or name the column with --label-column."
-        )
+    if source.kind == "images":
+        source.survey(progress or quiet())
+        return _images(source, place, label_column, split)
     if source.kind == "vectors":
         return _vectors(source, place, labels, label_column)
     rows = list(source.rows())
@@ -89,20 +106,63 @@ def read_rows(
     )
 
 
+def _images(
+    source: Source, place: str, label_column: str | None, split: str | None
+) -> LabelledRows:
+    """Images and their classes: those of folders, or of a table's column."""
+    from nestvec.data.images import LABEL_COLUMNS as USUAL
+
+    album = source.album
+    images, columns = album.images, dict(album.columns)
+    labels: list[str] | None = None
+    if images.labels is not None:
+        labels = [images.classes[i] for i in images.labels.tolist()]
+    if label_column in columns:
+        labels = [str(value) for value in columns[label_column]]
+    elif label_column is not None and (labels is None or label_column not in USUAL):
+        listed = ", ".join(map(repr, columns)) or "no other columns"
+        raise UserError(
+            f"{place} has no label column {label_column!r} (it has {listed}): name another."
+        )
+    notes = list(album.notes)
+    kept = list(range(len(images)))
+    if split is not None and _SPLIT in columns:
+        kept = [i for i, value in enumerate(columns[_SPLIT]) if value == split]
+        if not kept:
+            raise UserError(f"{place} has no row of the split {split!r}: give rows of that split.")
+        notes.append(
+            f"{len(kept):,} of {len(images):,} rows, those of the split {split!r}, are used."
+        )
+    own = images.take(kept)
+    return LabelledRows(
+        place,
+        list(own.ids),
+        None,
+        [],
+        None if labels is None else [labels[i] for i in kept],
+        tuple(notes),
+        own,
+    )
+
+
 def embed_rows(
     rows: LabelledRows, encoder: Encoder, progress: Progress, work: Path | None = None
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Vectors (n, d) of the rows' texts, and what to say of them.
+    """Vectors (n, d) of the rows' texts or images, and what to say of them.
 
     work: a folder where an interrupted run goes on; None for a temporary one.
     """
-    from nestvec.data.encode import encode_texts
+    from nestvec.data.encode import encode_images, encode_texts
 
     with tempfile.TemporaryDirectory(prefix="nestvec-") as folder:
+        place = (work or Path(folder)) / "vectors.npy"
+        if rows.images is not None:
+            found = encode_images(rows.images, image_encoder(encoder), place, progress=progress)
+            return np.array(found.vectors, np.float32), ()
         encoded = encode_texts(
             iter(rows.texts),
             encoder,
-            (work or Path(folder)) / "vectors.npy",
+            place,
             total=len(rows),
             progress=progress,
             block_rows=BLOCK_ROWS,

@@ -9,6 +9,8 @@ from pathlib import Path
 from nestvec.choose.evidence import SEEN, Evidence
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
+from nestvec.jobs.checks import is_classifier
+from nestvec.jobs.classify_sheet import page_of_classifier
 from nestvec.jobs.sheets import report_cells
 from nestvec.report.chart import standalone
 from nestvec.report.page import page
@@ -20,14 +22,19 @@ REPORT_NAME = "report.html"
 def report(collection: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
     """Write the report's page (.html) or its picture alone (.svg), and say where.
 
-    out: DIR/report.html where None. Raises UserError where the collection keeps no evidence.
+    collection: its folder, or one of nestvec classify fit. out: DIR/report.html where None.
+    Raises UserError where it keeps no evidence.
     """
-    opened = Collection.open(Path(collection))
+    classifier = is_classifier(collection)
+    opened = None if classifier else Collection.open(Path(collection))
     place = Path(collection) / REPORT_NAME if out is None else Path(out)
     if place.suffix not in (".html", ".svg"):
         raise UserError(f"a report is an .html page or an .svg picture; got {place.name}.")
     if not place.absolute().parent.is_dir():
         raise UserError(f"the folder of {place} does not exist: create it first.")
+    if opened is None:
+        write_text(place, page_of_classifier(Path(collection), place.suffix == ".svg"))
+        return place
     sheet = sheet_of(opened)
     write_text(place, standalone(sheet) if place.suffix == ".svg" else page(sheet))
     return place

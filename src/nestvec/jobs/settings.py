@@ -223,7 +223,8 @@ class ClassifySettings:
     widths, head, epochs: of the heads to train; None takes powers of two from 16 and the vectors'
     own, a head a width, 15 passes and where rows are few as many as make 500 steps. held: share of
     each class that sets thresholds and is told of. policy, target, counted, calibrate: of the
-    cascade, as Cascade has them.
+    cascade, as Cascade has them. skip_broken: leave images out that cannot be read. images: the
+    pictures that vectors are of, in their order, for the report's examples.
     """
 
     labels: str | None = None
@@ -244,6 +245,8 @@ class ClassifySettings:
     counted: str = "sum"
     calibrate: bool = False
     seed: int = 0
+    skip_broken: bool = False
+    images: str | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -388,6 +391,8 @@ class ClassifyOptions(TypedDict, total=False):
     counted: str
     calibrate: bool
     seed: int
+    skip_broken: bool
+    images: str | None
 
 
 def default(settings: type, name: str) -> Any:

@@ -46,13 +46,29 @@ def linear_probe(train: F32, labels: NDArray[Any], test: F32) -> NDArray[Any]:
 
     Raises UserError for fewer than two labels.
     """
+    return np.asarray(_probe(train, labels).predict(test))
+
+
+def probe_scores(
+    train: F32, labels: NDArray[Any], test: F32
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The labels (c,) that linear_probe tells apart, and their log probabilities (m, c).
+
+    The largest of a row is linear_probe's answer; of fewer labels, the largest among theirs.
+    Raises UserError for fewer than two labels.
+    """
+    probe = _probe(train, labels)
+    return probe.classes_, np.asarray(probe.predict_log_proba(test), np.float64)
+
+
+def _probe(train: F32, labels: NDArray[Any]) -> LogisticRegression:
     if len(np.unique(labels)) < 2:
         raise UserError("a probe tells labels apart; got one label alone; give two at least.")
     probe = LogisticRegression(max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe.fit(train, labels)
-    return np.asarray(probe.predict(test))
+    return probe
 
 
 def nearest_labels(train: F32, labels: NDArray[Any], test: F32) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from html import escape
 
@@ -74,6 +75,11 @@ def figure_of(value: float, low: float, high: float) -> str:
 def image(picture: str) -> str:
     """The element of a picture; what it shows is said beside it."""
     return f'<img src="{escape(picture)}" alt="">' if picture else ""
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG file as a page holds it."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 def beginning(text: str) -> str:

@@ -151,7 +151,7 @@ class Sheet:
             raise ValueError(
                 f"a report's data must have schema_version {SCHEMA_VERSION}; got {found}."
             )
-        return _revive(cls, value)
+        return revive(cls, value)
 
 
 #: the families that stand out; the last is drawn on top
@@ -220,7 +220,7 @@ def is_nested(method: str) -> bool:
 T = TypeVar("T")
 
 
-def _revive(kind: type[T], value: Any) -> T:
+def revive(kind: type[T], value: Any) -> T:
     """A record of `kind` from plain values, by its annotations."""
     hints = typing.get_type_hints(kind)
     fields = {}
@@ -232,7 +232,7 @@ def _revive(kind: type[T], value: Any) -> T:
 
 def _revive_field(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _revive(typing.cast(type[Any], hint), value)
+        return revive(typing.cast(type[Any], hint), value)
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         return tuple(_revive_field(item, each) for each in value)

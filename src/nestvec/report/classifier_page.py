@@ -1,0 +1,450 @@
+"""A classifier's sheet as one self-contained HTML page: no script, no font, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from nestvec.report.chart import Canvas
+from nestvec.report.classifier_sheet import ClassifierSheet, ClassRow, CostRow, Example
+from nestvec.report.lines import Level, Mark, Ring, Series, lines
+from nestvec.report.markup import (
+    beginning,
+    command_section,
+    document,
+    figure_of,
+    image,
+    notes_section,
+    table,
+    tiles,
+    warnings_box,
+)
+from nestvec.report.style import COLORS, chart_style, number
+
+WIDE = Canvas(960, 420, left=56, right=24, top=34, bottom=54, font=13, ticks=12)
+NARROW = Canvas(380, 360, left=42, right=10, top=30, bottom=50, font=12, ticks=6)
+#: classes in the picture, and in the table before it is unfolded
+DRAWN_CLASSES = 12
+
+#: ways of the sheet's points -> their tone, in the order they are drawn
+TONES = {
+    "one width": "float",
+    "stops at random": "quantizer",
+    "greedy": "int8",
+    "greedy, calibrated": "int8",
+    "full accuracy": "adapted",
+    "oracle": "oracle",
+    "this cascade": "nested",
+    "keeps more or less": "nested",
+}
+NAMES = {
+    "one width": "one width for all",
+    "stops at random": "as many stop, at random",
+    "greedy": "greedy (MRL)",
+    "full accuracy": "held-out accuracy kept",
+    "keeps more or less": "cascades that keep more or less",
+    "this cascade": "this cascade",
+}
+COUNTS = {
+    "sum": ("All dimensions that a row reads", "every width that a row reads is counted"),
+    "last": ("The last width alone", "as MRL counts: widths before the last are free"),
+}
+_TITLE = "Accuracy against dimensions: {}"
+_STYLE = (
+    ".oracle .point,.oracle-name{fill:var(--ink)}.oracle .whisker{stroke:var(--ink)}"
+    ".chart .adapted.line .whisker{opacity:.3}"
+    ".gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(104px,1fr));gap:18px 16px;"
+    "margin:0 0 8px;padding:0;list-style:none;font-size:14px;line-height:1.35}"
+    ".gallery.texts{grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}"
+    ".gallery li{border-top:1px solid var(--rule);padding-top:8px;overflow-wrap:anywhere}"
+    ".gallery img{display:block;width:96px;height:96px;object-fit:cover;border-radius:6px;"
+    "background:var(--panel);margin-bottom:6px;image-rendering:auto}"
+    ".gallery p{margin:0 0 4px}.gallery small{display:block;color:var(--soft);font-size:13px}"
+    ".gallery .wrong{color:var(--warn)}"
+    ".classes .rail{stroke:var(--grid)}.classes .gain{stroke:var(--nested);stroke-width:2.4}"
+    ".classes .loss{stroke:var(--warn);stroke-width:2.4}"
+    ".classes circle.narrow{fill:var(--paper);stroke:var(--float);stroke-width:2}"
+    ".classes circle.full{fill:var(--nested);stroke:none}"
+    ".key b{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px;"
+    "background:var(--nested)}.key b.open{background:var(--paper);border:2px solid var(--float)}"
+    ".quiet{color:var(--soft);font-size:14px}"
+)
+
+
+def classifier_page(sheet: ClassifierSheet) -> str:
+    """The whole HTML document."""
+    body = "".join(
+        [
+            _head(sheet),
+            _widths(sheet),
+            _costs(sheet),
+            _classes(sheet),
+            _examples(sheet),
+            _trust(sheet),
+            notes_section(sheet.notes),
+            command_section(sheet.command),
+        ]
+    )
+    return document(
+        f"{sheet.name}: accuracy against width",
+        body,
+        version=sheet.version,
+        made=sheet.made,
+        style=_STYLE,
+    )
+
+
+def _head(sheet: ClassifierSheet) -> str:
+    widest = sheet.widths[-1]
+    own, lost = sheet.accuracy, sheet.from_full
+    count = sheet.sum if sheet.counted == "sum" else sheet.last
+    sentence = (
+        f"Rows read <strong>{count:,.1f} of {widest.width:,} dimensions</strong> on average "
+        f"{'in all' if sheet.counted == 'sum' else 'at the last width'}; accuracy is "
+        f"{number(own.value)}, by the widest alone {number(widest.accuracy.value)}."
+    )
+    found = tiles(
+        [
+            ("accuracy of the cascade", number(own.value), _range(own.low, own.high)),
+            (
+                "from the widest",
+                _signed(lost.value),
+                f"{_signed(lost.low)} to {_signed(lost.high)}",
+            ),
+            (
+                "dimensions, all that is read",
+                f"{sheet.sum:,.1f}",
+                f"last width alone {sheet.last:,.1f}",
+            ),
+            (
+                "time a row",
+                f"{sheet.microseconds:,.1f}\u00a0µs",
+                f"by the widest alone {sheet.full_microseconds:,.1f}\u00a0µs",
+            ),
+        ]
+    )
+    return (
+        f"<header><h1>{escape(sheet.name)}</h1><p class='lead'>{escape(sheet.summary)}</p>"
+        f"<p class='verdict'>{sentence}</p>{found}{warnings_box(sheet.warnings)}</header>"
+    )
+
+
+def _widths(sheet: ClassifierSheet) -> str:
+    widest = sheet.widths[-1]
+    series = Series(
+        "one width for all",
+        "nested",
+        tuple(
+            Mark(
+                each.width,
+                each.accuracy.value,
+                each.accuracy.low,
+                each.accuracy.high,
+                f"{each.width} dims: {number(each.accuracy.value)} "
+                f"[{number(each.accuracy.low)}, {number(each.accuracy.high)}]",
+            )
+            for each in sheet.widths
+        ),
+        strong=True,
+    )
+    full = widest.accuracy
+    level = Level(full.value, full.low, full.high, f"widest {number(full.value)}")
+    chart = _twice(
+        "widths",
+        "Accuracy against width",
+        [series],
+        x_name="dimensions (log scale)",
+        ticks=[each.width for each in sheet.widths],
+        level=level,
+    )
+    rows = (
+        (
+            [
+                f"{each.width:,}",
+                figure_of(each.accuracy.value, each.accuracy.low, each.accuracy.high),
+                _signed_figure(each.from_full.value, each.from_full.low, each.from_full.high),
+                f"{each.stopped:.1%}" if each.width in sheet.visited else "not read",
+            ],
+            "",
+        )
+        for each in sheet.widths
+    )  # fmt: skip
+    return (
+        f"<section><h2>Accuracy against width</h2><figure>{chart}<figcaption>Every width labels "
+        "all rows by itself. Shaded: 95 % intervals over the told rows.</figcaption></figure><br>"
+        + table(
+            "Accuracy of each width and its paired difference from the widest, each with its 95 % "
+            "interval, and the share of rows that the cascade stops there",
+            ("width", "accuracy", "from widest", "stops here"),
+            rows,
+        )
+        + "</section>"
+    )
+
+
+def _costs(sheet: ClassifierSheet) -> str:
+    if not sheet.points:
+        return ""
+    charts = []
+    for count, (heading, text) in COUNTS.items():
+        series, options = _cost_chart(sheet, count)
+        picture = _twice(f"cost-{count}", _TITLE.format(text), series, **options)
+        charts.append(
+            f"<h3>{heading}</h3><figure>{_key(series)}{picture}<figcaption>{text[:1].upper()}{text[1:]}."
+            "</figcaption></figure>"
+        )
+    rows = (
+        (
+            [
+                escape(NAMES.get(each.way, each.way)) + _detail(each),
+                f"{each.sum:,.1f}",
+                f"{each.last:,.1f}",
+                figure_of(each.accuracy.value, each.accuracy.low, each.accuracy.high),
+            ],
+            "is-chosen" if each.way == "this cascade" else "",
+        )
+        for each in sheet.points
+    )
+    return (
+        "<section><h2>Accuracy against cost</h2><p class='soft'>A cascade pays where it lies above "
+        "the single widths at the same cost. The oracle stops at the first width that is right, "
+        "which nobody can know; “at random” stops as many rows at each width as a cascade does, "
+        "but whichever.</p>"
+        + "".join(charts)
+        + f"<details><summary>All {len(sheet.points)} points</summary>"
+        + table(
+            "Expected dimensions a row by either count, and accuracy with its 95 % interval",
+            ("method", "all read", "last", "accuracy"),
+            rows,
+        )
+        + "</details></section>"
+    )
+
+
+def _key(series: Sequence[Series]) -> str:
+    """The colours of the series; those of one colour share an entry."""
+    names: dict[str, list[str]] = {}
+    for each in series:
+        names.setdefault(each.tone, []).append(each.name)
+    items = "".join(
+        f'<li><i style="background:var(--{"ink" if tone == "oracle" else tone})"></i>'
+        f"{escape('; '.join(found))}</li>"
+        for tone, found in reversed(names.items())
+    )
+    return f'<ul class="key">{items}</ul>'
+
+
+def cost_picture(sheet: ClassifierSheet) -> str:
+    """Accuracy against cost, as the cascade counts it, as an SVG file of its own."""
+    series, options = _cost_chart(sheet, sheet.counted)
+    style = f"<style>{COLORS}{chart_style('svg')}{_STYLE}.ground{{fill:var(--paper)}}</style>"
+    ground = f'<rect class="ground" width="{WIDE.width}" height="{WIDE.height}" rx="8"/>'
+    title = _TITLE.format(COUNTS[sheet.counted][1])
+    return lines("chart", title, series, WIDE, y_name="accuracy", before=style + ground, **options)
+
+
+def _cost_chart(sheet: ClassifierSheet, count: str) -> tuple[list[Series], dict[str, Any]]:
+    """The series of a picture of cost, and what else it shows."""
+    (chosen,) = (each for each in sheet.points if each.way == "this cascade")
+    full = sheet.widths[-1].accuracy
+    return list(_ways(sheet.points, count)), {
+        "x_name": "expected dimensions a row (log scale)",
+        "ticks": [each.width for each in sheet.widths],
+        "level": Level(full.value, full.low, full.high, f"widest {number(full.value)}"),
+        "ring": Ring(getattr(chosen, count), chosen.accuracy.value, "this cascade"),
+    }
+
+
+def _detail(each: CostRow) -> str:
+    if not each.detail:
+        return ""
+    return f" <small>{'keeps ' if each.way != 'one width' else ''}{escape(each.detail)}</small>"
+
+
+def _ways(points: Sequence[CostRow], count: str) -> Iterable[Series]:
+    for way, tone in TONES.items():
+        if way == "this cascade":
+            continue
+        found = [
+            Mark(
+                getattr(each, count),
+                each.accuracy.value,
+                each.accuracy.low,
+                each.accuracy.high,
+                f"{NAMES.get(way, way)} {each.detail}: {getattr(each, count):.1f} dims, "
+                f"{number(each.accuracy.value)} [{number(each.accuracy.low)}, "
+                f"{number(each.accuracy.high)}]",
+            )
+            for each in points
+            if each.way == way
+        ]
+        if found:
+            marks = tuple(sorted(found, key=lambda mark: (mark.x, mark.value)))
+            yield Series(NAMES.get(way, way), tone, marks, strong=way == "keeps more or less")
+
+
+def _twice(name: str, title: str, series: Sequence[Series], **options: Any) -> str:
+    """The picture for a desk and for a phone; the style shows one of them."""
+    return "".join(
+        lines(
+            f"{name}-{which}", title, series, canvas, y_name="accuracy", **options
+        ).replace('class="chart"', f'class="chart {which}"', 1)
+        for which, canvas in (("wide", WIDE), ("narrow", NARROW))
+    )  # fmt: skip
+
+
+def _classes(sheet: ClassifierSheet) -> str:
+    if not sheet.classes:
+        return ""
+    narrow, full = sheet.widths[0].width, sheet.widths[-1].width
+    first = sheet.classes[:DRAWN_CLASSES]
+    least = min(each.rows for each in sheet.classes)
+    most = max(each.rows for each in sheet.classes)
+    n = f"{least}" if least == most else f"{least} to {most}"
+    rows = [([*_class_cells(each)], "") for each in sheet.classes]
+    caption = (
+        f"Accuracy at {narrow} dimensions, by the cascade and at {full}, the gain from {narrow} to "
+        f"{full} with its 95 % interval, and the mean width at which the cascade stops"
+    )
+    headings = ("class", "rows", f"at {narrow}", "cascade", f"at {full}", "gain", "mean width")
+    which = f"The {len(first)} of {len(sheet.classes)} classes that gain most."
+    if len(first) == len(sheet.classes):
+        which = "All classes, those that gain most first."
+    few = (
+        f" Each class has {n} told rows: the order of classes is partly luck, as the intervals say."
+    )
+    picture = "".join(
+        _dumbbells(first, canvas, place)
+        for place, canvas in (("wide", WIDE), ("narrow", NARROW))
+    )  # fmt: skip
+    parts = [
+        "<section class='classes'><h2>Which classes need width</h2>",
+        f"<figure><ul class='key'><li><b class='open'></b>{narrow} dimensions</li>"
+        f"<li><b></b>{full} dimensions</li></ul>{picture}<figcaption>"
+        f"{which}{few}</figcaption></figure>",
+        f"<details><summary>All {len(sheet.classes)} classes</summary>",
+        table(caption, headings, rows),
+        "</details></section>",
+    ]
+    return "".join(parts)
+
+
+def _class_cells(each: ClassRow) -> Iterable[str]:
+    yield escape(each.name)
+    yield str(each.rows)
+    yield number(each.narrow)
+    yield number(each.cascade)
+    yield number(each.full)
+    yield _signed_figure(each.gain.value, each.gain.low, each.gain.high)
+    yield f"{each.mean_width:,.1f}"
+
+
+def _dumbbells(classes: Sequence[ClassRow], canvas: Canvas, which: str) -> str:
+    """A line a class from its narrow to its full accuracy; its name before it, or above."""
+    wide = which == "wide"
+    left, right, row, top = (250, 70, 26, 14) if wide else (10, 44, 42, 8)
+    span = canvas.width - left - right
+    height = top + row * len(classes) + 26
+    parts = [
+        f'<svg class="chart {which}" role="img" aria-label="accuracy of classes, narrow and full" '
+        f'viewBox="0 0 {canvas.width} {height}" xmlns="http://www.w3.org/2000/svg" '
+        f'font-size="{canvas.font}">'
+    ]
+    for i, each in enumerate(classes):
+        y = top + row * i + (row / 2 if wide else 30)
+        a, b = left + span * each.narrow, left + span * each.full
+        name = each.name if len(each.name) <= 34 else each.name[:33] + "…"
+        at = (left - 12, y + 4, "end") if wide else (left, y - 14, "start")
+        parts.append(
+            f"<g><title>{escape(each.name)}: {number(each.narrow)} to {number(each.full)}</title>"
+            f'<line class="rail" x1="{left}" x2="{left + span}" y1="{y}" y2="{y}"/>'
+            f'<line class="{"gain" if b >= a else "loss"}" x1="{a:.1f}" x2="{b:.1f}" y1="{y}" '
+            f'y2="{y}"/><circle class="narrow" cx="{a:.1f}" cy="{y}" r="4.5"/>'
+            f'<circle class="full" cx="{b:.1f}" cy="{y}" r="5"/>'
+            f'<text class="name full-name" x="{at[0]}" y="{at[1]}" text-anchor="{at[2]}">'
+            f"{escape(name)}</text>"
+            f'<text class="tick" x="{canvas.width - 4}" y="{y + 4}" text-anchor="end">'
+            f"{_signed(each.full - each.narrow)}</text></g>"
+        )
+    parts += [
+        f'<text class="tick" x="{left + span * share:.1f}" y="{height - 6}" '
+        f'text-anchor="{anchor}">{share:g}</text>'
+        for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+    ]
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def _examples(sheet: ClassifierSheet) -> str:
+    if not sheet.early and not sheet.late:
+        return ""
+    parts = ["<section><h2>Rows that stopped early, and rows that read on</h2>"]
+    for heading, found in (("Stopped first", sheet.early), ("Read furthest", sheet.late)):
+        if not found:
+            continue
+        pictured = any(each.picture for each in found)
+        items = "".join(_example(each) for each in found)
+        at = sorted({each.width for each in found})
+        places = f"at {at[0]:,}" if len(at) == 1 else f"at {at[0]:,} to {at[-1]:,}"
+        parts.append(
+            f"<h3>{heading}, {places} dimensions</h3>"
+            f'<ul class="gallery{"" if pictured else " texts"}">{items}</ul>'
+        )
+    parts.append("<p class='quiet'>Drawn by seed from the told rows.</p></section>")
+    return "".join(parts)
+
+
+def _example(each: Example) -> str:
+    words = f"<p>{escape(beginning(each.text))}</p>" if each.text else ""
+    if each.found == each.label:
+        told = escape(each.label)
+    else:
+        told = f'{escape(each.label)} <span class="wrong">labelled {escape(each.found)}</span>'
+    return (
+        f"<li>{image(each.picture)}{words}{told}"
+        f"<small>{each.confidence:.0%} sure</small></li>"
+    )  # fmt: skip
+
+
+def _trust(sheet: ClassifierSheet) -> str:
+    shown = [i for i, share in enumerate(sheet.surest) if round(share, 2) in (0.2, 0.5, 0.8, 1.0)]
+    headings = (
+        "width",
+        "calibration error",
+        *(f"surest {sheet.surest[i]:.0%}" if sheet.surest[i] < 1 else "all" for i in shown),
+    )
+    rows = (
+        (
+            [
+                f"{each.width:,}",
+                number(each.calibration_error),
+                *(number(each.surest[i]) for i in shown),
+            ],
+            "",
+        )
+        for each in sheet.widths
+    )
+    return (
+        "<section><h2>Can confidence be believed?</h2>"
+        + table(
+            "Expected calibration error (how far confidence is from accuracy), and the accuracy of "
+            "the surest share of rows at each width",
+            headings,
+            rows,
+        )
+        + "</section>"
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return f"95 % interval {number(low)} to {number(high)}"
+
+
+def _signed(value: float) -> str:
+    found = number(value)
+    return found if found.startswith("-") else f"+{found}"
+
+
+def _signed_figure(value: float, low: float, high: float) -> str:
+    return f"{_signed(value)} <small>{_signed(low)} to {_signed(high)}</small>"
