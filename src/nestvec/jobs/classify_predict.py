@@ -150,8 +150,8 @@ def _vectors(
         return rows.vectors, ()
     if labeller.encoder is None:
         raise UserError(
-            f"{folder} was fitted on vectors, and {rows.place} holds texts. Give vectors of the "
-            "same model, or fit again with --model, which says what made them."
+            f"{folder} was fitted on vectors, and {rows.place} holds {rows.kind}. Give vectors of "
+            "the same model, or fit again with --model, which says what made them."
         )
     encoder = encoder_of(
         labeller.encoder, trust_remote_code=trust_remote_code, api=api, device=device

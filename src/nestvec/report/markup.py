@@ -72,6 +72,17 @@ def figure_of(value: float, low: float, high: float) -> str:
     return f"{number(value)} <small>{number(low)} to {number(high)}</small>"
 
 
+def signed(value: float) -> str:
+    """A difference: +.012, -.004."""
+    found = number(value)
+    return found if found.startswith("-") else f"+{found}"
+
+
+def signed_figure(value: float, low: float, high: float) -> str:
+    """A difference, and its interval small beside it."""
+    return f"{signed(value)} <small>{signed(low)} to {signed(high)}</small>"
+
+
 def image(picture: str) -> str:
     """The element of a picture; what it shows is said beside it."""
     return f'<img src="{escape(picture)}" alt="">' if picture else ""
