@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from nestvec import __version__
 from nestvec.bridge.exported import Exported, Place, Source, Target, check_kinds, staged_plan
 from nestvec.bridge.pgvector_query import (
+    MARK,
     MOST_WALKED,
     axes_table,
     cut_column,
     function_sql,
+    functions_of,
     index_of,
     search_name,
-    signs_name,
     told_query,
 )
 from nestvec.bridge.postgres import (
@@ -50,8 +51,6 @@ MOST_INDEXED = {"sign": 64_000, "dims": 4_000, "raw": 2_000}
 OLDEST, WALKS_ON = (0, 7), (0, 8)
 """pgvector's versions with halfvec and indexes of bits, and with scans beyond ef_search."""
 MOST_NAME_BYTES = 63
-MARK = "nestvec export "
-"""A comment of ours begins so; only what bears one is replaced."""
 
 _TYPES = {
     "bool": "boolean", "int": "bigint", "float": "double precision", "text": "text",
@@ -146,7 +145,7 @@ def _load(connection: Any, source: Source, plan: Plan, name: str, progress: Prog
     for ending in ("_idx", "_pkey", "_id_key"):
         connection.execute(f"ALTER INDEX {fresh}{ending} RENAME TO {name}{ending}")
     connection.execute(f"DROP TABLE IF EXISTS {axes_table(name)}")
-    for call in _functions(name):
+    for call in functions_of(name):
         connection.execute(f"DROP FUNCTION IF EXISTS {call}")
     axes = source.signs.axes if reads_signs(plan) else None
     if axes is not None:
@@ -184,12 +183,8 @@ def _halved(vectors: NDArray[np.float32], width: int, metric: str) -> NDArray[np
     return cut
 
 
-def _functions(name: str) -> tuple[str, str]:
-    return f"{search_name(name)}(vector, integer)", f"{signs_name(name)}(vector)"
-
-
 def _mark(connection: Any, source: Source, plan: Plan, name: str) -> None:
-    """Comments by which a rerun knows what is ours."""
+    """Comments by which a rerun knows tables as ours; the functions' are in their own text."""
     facts = {
         "nestvec": __version__,
         "rows": source.count,
@@ -197,16 +192,12 @@ def _mark(connection: Any, source: Source, plan: Plan, name: str) -> None:
         "metric": source.metric,
         "plan": str(plan),
     }
-    said = (MARK + json.dumps(facts)).replace("'", "''")
-    things = [f"TABLE {name}"]
-    calls = _functions(name)
-    things.append(f"FUNCTION {calls[0]}")
-    if reads_signs(plan):
-        things.append(f"FUNCTION {calls[1]}")
-        if source.signs.axes is not None:
-            things.append(f"TABLE {axes_table(name)}")
-    for thing in things:
-        connection.execute(f"COMMENT ON {thing} IS '{said}'".encode())
+    said = f"{MARK} {json.dumps(facts)}".replace("'", "''")
+    tables = [name]
+    if reads_signs(plan) and source.signs.axes is not None:
+        tables.append(axes_table(name))
+    for table in tables:
+        connection.execute(f"COMMENT ON TABLE {table} IS '{said}'".encode())
 
 
 def _check_names(source: Source, plan: Plan) -> None:
@@ -273,7 +264,7 @@ def _check_ours(connection: Any, plan: Plan, name: str) -> None:
             (each,),
         )
     ]
-    for call in _functions(name) if connection.execute(_HAS_VECTOR).fetchone() else ():
+    for call in functions_of(name) if connection.execute(_HAS_VECTOR).fetchone() else ():
         found += [
             (f"function {call}", comment)
             for (comment,) in connection.execute(

@@ -7,6 +7,8 @@ from nestvec.bridge.sql import commented, stage_name
 from nestvec.bridge.staged import reads_signs, widths_of
 from nestvec.index.plan import Plan, Stage
 
+MARK = "nestvec export"
+"""A comment of ours begins so; only what bears one is replaced."""
 MOST_WALKED = 1_000
 """hnsw.ef_search at most: rows that a walk over the index gives before it must go on."""
 _SCANNED = 20_000
@@ -22,6 +24,11 @@ def search_name(name: str) -> str:
 def signs_name(name: str) -> str:
     """The function that gives a query's bits."""
     return f"{name}_query_signs"
+
+
+def functions_of(name: str) -> tuple[str, str]:
+    """Both, the one that answers first, with the types of what they take."""
+    return f"{search_name(name)}(vector, integer)", f"{signs_name(name)}(vector)"
 
 
 def axes_table(name: str) -> str:
@@ -62,6 +69,10 @@ def function_sql(source: Source, plan: Plan, name: str) -> str:
     return (_signs_sql(source, name) if reads_signs(plan) else "") + _search_sql(source, plan, name)
 
 
+def _marked(function: str) -> str:
+    return f"COMMENT ON FUNCTION {function} IS '{MARK}';\n"
+
+
 def _signs_sql(source: Source, name: str) -> str:
     bits = source.signs.bits
     if source.signs.axes is None:
@@ -72,8 +83,8 @@ def _signs_sql(source: Source, name: str) -> str:
             f"bit)::bit({bits})\n  FROM {axes_table(name)}"
         )
     return (
-        f"CREATE FUNCTION {signs_name(name)}(query vector) RETURNS bit LANGUAGE sql STABLE AS $$\n"
-        f"{body}\n$$;\n"
+        f"CREATE OR REPLACE FUNCTION {signs_name(name)}(query vector) RETURNS bit\n"
+        f"LANGUAGE sql STABLE AS $$\n{body}\n$$;\n{_marked(functions_of(name)[1])}"
     )
 
 
@@ -95,10 +106,12 @@ def _search_sql(source: Source, plan: Plan, name: str) -> str:
         f"SELECT seq, id, title, text, {shown} AS score\n"
         f"FROM {_from(name, before)}\nORDER BY {distance}, seq LIMIT $2\n"
     )
+    hits = f"hits integer DEFAULT {plan.k}"
     return (
-        f"CREATE FUNCTION {search_name(name)}(query vector, hits integer DEFAULT {plan.k})\n"
+        f"CREATE OR REPLACE FUNCTION {search_name(name)}(query vector, {hits})\n"
         "RETURNS TABLE (seq bigint, id text, title text, text text, score double precision)\n"
         f"LANGUAGE sql STABLE {_settings(plan)}AS $$\n{text}$$;\n"
+        f"{_marked(functions_of(name)[0])}"
     )
 
 
