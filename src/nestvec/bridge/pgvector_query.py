@@ -13,6 +13,7 @@ MOST_WALKED = 1_000
 """hnsw.ef_search at most: rows that a walk over the index gives before it must go on."""
 _SCANNED = 20_000
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
+_SCORES = {"cosine": "1 - ({})", "dot": "-({})", "l2": "-(({}) ^ 2)"}
 _CLASSES = {"cosine": "cosine", "dot": "ip", "l2": "l2"}
 
 
@@ -100,7 +101,7 @@ def _search_sql(source: Source, plan: Plan, name: str) -> str:
         before = stage
     last = plan.stages[-1]
     distance = _distance(last, metric)
-    shown = f"1 - ({distance})" if metric == "cosine" and last.kind != "sign" else f"-({distance})"
+    shown = f"-({distance})" if last.kind == "sign" else _SCORES[metric].format(distance)
     text = f"WITH {', '.join(parts)}\n" if parts else ""
     text += (
         f"SELECT seq, id, title, text, {shown} AS score\n"

@@ -135,7 +135,11 @@ def staged_query(source: Source, plan: Plan, name: str) -> str:
         before = stage
     last = plan.stages[-1]
     distance = _distance(last, source.metric, name)
-    score = {"cosine": f"1 - {distance}", "dot": f"-({distance})", "l2": f"-{distance}"}
+    score = {
+        "cosine": f"1 - {distance}",
+        "dot": f"-({distance})",
+        "l2": f"-{distance} * {distance}",
+    }
     shown = f"-{distance}" if last.kind == "sign" else score[source.metric]
     text = f"WITH {', '.join(parts)}\n" if parts else ""
     text += (
