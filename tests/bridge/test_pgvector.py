@@ -81,7 +81,7 @@ def test_hits_are_the_same_plans_here(source_of, queries, dsn, base, metric, pla
         hits = base.execute(call, (vector_text(query),)).fetchall()
         wanted, scores = staged_search(held, exported.plan, query, signs, np.float16)
         assert agrees(np.array([seq for seq, _ in hits]), wanted, scores)
-        np.testing.assert_allclose([score for _, score in hits], scores, atol=2e-3, rtol=2e-3)
+        np.testing.assert_allclose([score for _, score in hits], scores, atol=1e-5, rtol=1e-5)
 
 
 def test_signs_of_coordinates_where_the_code_has_none(source_of, queries, dsn, base):
