@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nestvec.jobs.adapt import AdaptResult, adapt, load_adapter
     from nestvec.jobs.add import Added, add
     from nestvec.jobs.build import BuildResult, build
+    from nestvec.jobs.build_on_ray import build_on_ray
     from nestvec.jobs.choose import choose
     from nestvec.jobs.classify import ClassifyResult, classify_fit
     from nestvec.jobs.classify_predict import Predicted, classify_predict
@@ -100,6 +101,7 @@ __all__ = [
     "adapt",
     "add",
     "build",
+    "build_on_ray",
     "choose",
     "classify_fit",
     "classify_predict",
@@ -165,6 +167,7 @@ _HOMES = {
     "adapt": ("nestvec.jobs.adapt", "adapt"),
     "add": ("nestvec.jobs.add", "add"),
     "build": ("nestvec.jobs.build", "build"),
+    "build_on_ray": ("nestvec.jobs.build_on_ray", "build_on_ray"),
     "classify_fit": ("nestvec.jobs.classify", "classify_fit"),
     "classify_predict": ("nestvec.jobs.classify_predict", "classify_predict"),
     "compact": ("nestvec.jobs.compact", "compact"),

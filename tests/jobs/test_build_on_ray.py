@@ -13,7 +13,7 @@ import nestvec as nv
 from nestvec.choose.specs import candidate_power
 from nestvec.data.source import Source
 from nestvec.index.places import Place
-from nestvec.jobs import blocks, build_on_ray
+from nestvec.jobs import blocks, build_on_ray, unmeasured
 from nestvec.jobs.verify import verify
 from nestvec.progress import quiet
 
@@ -151,7 +151,8 @@ def test_addresses_are_read_and_written(given, here, tmp_path):
 @pytest.fixture
 def texts(tmp_path, hashed, monkeypatch):
     """Texts with titles, a column and judgements, encoded by a hash."""
-    monkeypatch.setattr(blocks, "make_encoder", lambda settings: HashEncoder())
+    for module in (blocks, unmeasured):
+        monkeypatch.setattr(module, "make_encoder", lambda settings: HashEncoder())
     folder = tmp_path / "corpus"
     (folder / "qrels").mkdir(parents=True)
     rows = [
