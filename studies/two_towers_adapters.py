@@ -22,8 +22,6 @@ from nestvec.learn.adapters.spectrum import principal_axes
 from nestvec.vectors import prefix
 
 RATES = (5e-4, 2e-3, 8e-3)
-EPOCHS = {False: 20, True: 8}
-"""At most, without pairs and with them; all stop early."""
 LEARNED = {
     "SMEC": ("smec", Parts()),
     "SMEC without ADS": ("smec", Parts(selecting=False)),
@@ -118,7 +116,7 @@ def tuned(examples: Examples, arm: str, seed: int) -> tuple[Adapter, float]:
     tried = []
     for rate in RATES:
         batch = 64 if examples.pairs is None else 256
-        training = Training(batch=batch, rate=rate, epochs=EPOCHS[examples.labelled], seed=seed)
+        training = Training(batch=batch, rate=rate, epochs=20, seed=seed)
         settings = AdapterSettings(
             widths=WIDTHS[:-1], training=training, parts=parts, temperature=0.05
         )

@@ -156,6 +156,7 @@ class Shifted(nn.Module):
     def __init__(self, rows: F32, dim: int) -> None:
         super().__init__()
         centre = rows.mean(axis=0)
+        self.centre: Tensor
         self.register_buffer("centre", torch.from_numpy(centre))
         self.spread = float(np.linalg.norm(rows - centre, axis=1).mean())
         self.linear = nn.Linear(rows.shape[1], dim, bias=False)
@@ -217,7 +218,7 @@ def trained_space(
                 both_directions=True,
             )
             optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
+            loss.total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             falling.step()
     both.eval()
@@ -232,7 +233,8 @@ def first_and_counts(image_of: I64) -> tuple[I64, I64]:
 
 def _mapped(module: nn.Module, given: Tensor | F32) -> F32:
     with torch.no_grad():
-        parts = [module(part).numpy() for part in torch.as_tensor(given).split(256)]
+        blocks = torch.split(torch.as_tensor(given), 256)
+        parts = [module(block).numpy() for block in blocks]
     return normalize(np.concatenate(parts))
 
 

@@ -20,8 +20,7 @@ _CLUSTERED = ("full", "quarter", "signs", "signs of quarter")
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Everything as one page."""
-    widths, fit = result["widths"], result["fit"]
+    """Everything that was measured as one page."""
     told = ", ".join(f"{100 * v:.1f} % at {w}" for w, v in result["tower"].items())
     out = [
         "# Two towers",
@@ -36,26 +35,42 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "",
         "![recall by width](two_towers.svg)",
         "",
+    ]
+    parts = {
+        "towers": _towers,
+        "replaced_text": _replaced_text,
+        "adapters": _adapters,
+        "temperature": _temperature,
+    }
+    for name, part in parts.items():
+        if name in result:
+            out += part(result)
+    took = "" if result["seconds"] is None else f", {result['seconds']:.0f} s from nothing"
+    return "\n".join([*out, f"`{result['command']}` ({result['machine']}{took})", ""])
+
+
+def _towers(result: Mapping[str, Any]) -> list[str]:
+    fit, widths = result["fit"], result["widths"]
+    arms = {
+        name if len(each[f"{DIRECTIONS[0]}@8"]["seeds"]) > 1 else f"{name} (one seed)": each
+        for name, each in result["towers"].items()
+    }
+    out = [
         "## (a) Both sides trained and cut",
         "",
         f"InfoNCE in both directions, temperature {fit['temperature']:g}, {fit['epochs']} epochs "
         "over the pictures, a caption of each drawn anew in each epoch.",
         "",
     ]
-    towers = {
-        name if len(each[f"{DIRECTIONS[0]}@8"]["seeds"]) > 1 else f"{name} (one seed)": each
-        for name, each in result["towers"].items()
-    }
     for direction in DIRECTIONS:
-        out += _table(direction, towers, direction, widths)
-    out += _table(
-        "caption to picture, from FF",
-        {k: v for k, v in towers.items() if k != "FF"},
-        DIRECTIONS[0],
-        widths,
-        "from",
-    )
-    out += [
+        out += _table(direction, arms, direction, widths)
+    beside = {name: each for name, each in arms.items() if name != "FF"}
+    return out + _table(f"{DIRECTIONS[0]}, from FF", beside, DIRECTIONS[0], widths, "from")
+
+
+def _replaced_text(result: Mapping[str, Any]) -> list[str]:
+    arms, widths = result["replaced_text"], result["text_widths"]
+    out = [
         "## (b) The text tower replaced",
         "",
         "The image tower's own vectors, less their mean; captions by all-MiniLM-L6-v2 cut to so "
@@ -65,15 +80,14 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "",
     ]
     for direction in DIRECTIONS:
-        out += _table(direction, result["replaced_text"], direction, result["text_widths"])
-    out += _table(
-        "caption to picture, from prefix",
-        {k: v for k, v in result["replaced_text"].items() if k != "prefix"},
-        DIRECTIONS[0],
-        result["text_widths"],
-        "from",
-    )
-    out += [
+        out += _table(direction, arms, direction, widths)
+    beside = {name: each for name, each in arms.items() if name != "prefix"}
+    return out + _table(f"{DIRECTIONS[0]}, from prefix", beside, DIRECTIONS[0], widths, "from")
+
+
+def _adapters(result: Mapping[str, Any]) -> list[str]:
+    widths = result["widths"]
+    out = [
         "## (c) Adapters over two-tower vectors",
         "",
         "Vectors of plain maps, trained on one half of the training pictures; adapters learn from "
@@ -82,51 +96,45 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "nearest pictures by full vectors that are found by the cut ones.",
         "",
     ]
-    for kind, arms in result["adapters"].items():
-        trained = {name: each for name, each in arms.items() if name != ADS}
+    for kind, of_kind in result["adapters"].items():
+        out += [f"### Learned from {kind}", ""]
+        arms = {name: each for name, each in of_kind.items() if name != ADS}
+        beside = {name: each for name, each in arms.items() if name != "SVD"}
         for direction in (*DIRECTIONS, SIMILAR):
-            out += _table(f"learned from {kind}: {direction}", trained, direction, widths)
-        beside = {k: v for k, v in trained.items() if k != "SVD"}
-        for direction in (DIRECTIONS[0], SIMILAR):
-            out += _table(
-                f"learned from {kind}: {direction}, from SVD", beside, direction, widths, "from"
-            )
-        ads = {"SMEC with ADS": arms[ADS]}
+            out += _table(direction, arms, direction, widths)
         for direction in (*DIRECTIONS, SIMILAR):
-            out += _table(
-                f"learned from {kind}: {direction}, from SMEC without ADS",
-                ads,
-                direction,
-                widths,
-                "from",
-            )
-    out += [
+            out += _table(f"{direction}, from SVD", beside, direction, widths, "from")
+        out += [_row(["SMEC with ADS, from without", *map(str, widths)])]
+        out += [_row(["---", *("---:" for _ in widths)])]
+        for direction in (*DIRECTIONS, SIMILAR):
+            cells = (of_kind[ADS][f"{direction}@{width}"]["from"] for width in widths)
+            out.append(_row([direction, *(_cell(cell, signed=True) for cell in cells)]))
+        out.append("")
+    return out
+
+
+def _temperature(result: Mapping[str, Any]) -> list[str]:
+    arms = result["temperature"]
+    values = {name: each["values"] for name, each in arms.items()}
+    out = [
         "## (d) Temperatures",
         "",
         "Nested and plain maps as in (a). A quarter: 32 of 128 dimensions, leading or random; "
         "signs compared by Hamming distance.",
         "",
     ]
-    arms = result["temperature"]
-    values = {name: each["values"] for name, each in arms.items()}
     for direction in DIRECTIONS:
         out += _table(direction, values, direction, KINDS)
         kept = {name: each["kept"][direction] for name, each in arms.items()}
         out += _table(f"{direction}, share of full", kept, direction, KINDS[1:])
-    out += _table(
-        "V-measure of k-means with ten clusters, test pictures of cifar10",
-        values,
-        "V-measure",
-        _CLUSTERED,
-    )
+    title = "V-measure of k-means with ten clusters, test pictures of cifar10"
+    out += _table(title, values, "V-measure", _CLUSTERED)
     out += [_row(["temperature", *_GEOMETRY]), _row(["---", *("---:" for _ in _GEOMETRY)])]
     out += [
         _row([name, *(f"{each[what]['value']:.3g}" for what in _GEOMETRY)])
         for name, each in values.items()
     ]
-    took = "" if result["seconds"] is None else f", {result['seconds']:.0f} s from nothing"
-    out += ["", f"`{result['command']}` ({result['machine']}{took})", ""]
-    return "\n".join(out)
+    return [*out, ""]
 
 
 def picture(result: Mapping[str, Any]) -> str:

@@ -57,7 +57,8 @@ def agreement(images: F32, cut: F32) -> F64:
         scores = normalize(rows) @ normalize(rows).T
         np.fill_diagonal(scores, -np.inf)
         tops.append(exact_top(scores, K))
-    return (tops[1][:, :, None] == tops[0][:, None, :]).any(axis=1).mean(axis=1)
+    found: F64 = (tops[1][:, :, None] == tops[0][:, None, :]).any(axis=1).mean(axis=1)
+    return found
 
 
 def kept(place: Path, make: Callable[[], Mapping[str, F64]]) -> Values:
