@@ -1,11 +1,11 @@
 """A build by one machine and on two nodes of Ray: python benchmarks/ray_build.py --data FOLDER.
 
 The vectors of acl_abstracts, all 54,031, and a few thousand of its texts through all-MiniLM-L6-v2,
-each built by one process, on a local Ray of two nodes of one core, and there again with one node killed when the first part (of vectors) or the
-first block (of texts) is done. Said: whether codec, rows, codes and hits are the same to the bit,
-the seconds of each and of its stages, and their ratio. All run one after the other on the same
-cores, so the ratio is what Ray costs where it has nothing to give. Seconds in which the process was
-stopped (SIGSTOP) are not counted.
+each built by one process, on a local Ray of two nodes of one core, and there again with one node
+killed when the first part (of vectors) or the first block (of texts) is done. Said: whether codec,
+rows, codes and hits are the same to the bit, the seconds of each and of its stages, and their
+ratio. All run one after the other on the same cores, so the ratio is what Ray costs where it has
+nothing to give. Seconds in which the process was stopped (SIGSTOP) are not counted.
 """
 
 from __future__ import annotations
