@@ -1,9 +1,9 @@
 """Export to a SQLite file for sqlite-vec: signs, cuts and whole vectors, and the staged query.
 
 Signs and cuts stand in narrow tables of their own, which sqlite-vec's functions scan: its KNN over
-a vec0 table takes at most 4,096 rows, leaves ties to chance and, at 1,000 of 20,000 rows of 256
-bits, took 46 ms for the 6 ms of such a scan (sqlite-vec 0.1.9, one core). Whole vectors are a vec0
-table, so that plain `MATCH` works, too. https://alexgarcia.xyz/sqlite-vec/
+a vec0 table takes at most 4,096 rows, leaves ties to chance, and takes several times as long where
+a thousand rows are wanted (benchmarks/export.py). Whole vectors are a vec0 table, so that plain
+`MATCH` works, too. https://alexgarcia.xyz/sqlite-vec/
 """
 
 from __future__ import annotations
