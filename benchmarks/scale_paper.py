@@ -37,6 +37,8 @@ def measured() -> dict[str, float]:
     codec = _read("benchmarks/results/codec.json")
     signs = _read("benchmarks/results/scan.json")["signs, 8,400,000 rows"]["ms_a_query"]
     search = _read("docs/results/search/synthetic-1000000.json")["engines"]["nestvec sign256"]
+    spread = _read("benchmarks/results/ray_build.json")["vectors"]
+    stages = spread["two nodes"]["stages"]
     return {
         "texts encoded a second": _read("benchmarks/results/encode.json")["texts_per_second"][
             "nestvec"
@@ -48,6 +50,8 @@ def measured() -> dict[str, float]:
         "ms to scan a million rows' signs, one query": signs["ours in 4 bits, one"] / 8.4,
         "ms to scan a million rows' signs, of 64 queries": signs["ours in 4 bits, of 64"] / 8.4,
         "bytes of RAM a row, sign256": search["ram_bytes_a_vector"],
+        "vectors dealt a second by the driver": spread["rows"]
+        / (stages["dealing rows"] + stages["dealing vectors"]),
     }
 
 
@@ -71,6 +75,10 @@ def origins() -> list[str]:
         "bytes of RAM a row, sign256": (
             "docs/results/search/synthetic-1000000.json",
             "benchmarks/search.py",
+        ),
+        "vectors dealt a second by the driver": (
+            "benchmarks/results/ray_build.json",
+            "benchmarks/ray_build.py",
         ),
     }
     lines = ["| one machine of two cores | measured | in | by |", "|---|---|---|---|"]
@@ -141,6 +149,11 @@ def needs() -> list[str]:
             f"sent to the merging process a query, {SHORTLIST:,} of each machine",
             [_bytes(count * SHORTLIST * _ENTRY_BYTES) for count in machines],
             f"{_ENTRY_BYTES} bytes an entry",
+        ),
+        _line(
+            "hours in which the driver deals vectors",
+            [_short(n / found["vectors dealt a second by the driver"] / 3600) for n in ROWS],
+            f"{_short(found['vectors dealt a second by the driver'])} a second",
         ),
     ]  # fmt: skip
     return lines
