@@ -136,7 +136,7 @@ def main() -> None:
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     (options.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     table = "\n".join(table_lines(found, measures, base.model.dim))
-    (options.out / f"{name}.md").write_text(f"{table}\n", encoding="utf-8")
+    (options.out / f"{name}-table.md").write_text(f"{table}\n", encoding="utf-8")
     print(table)
 
 
