@@ -133,6 +133,8 @@ def test_rescore_vectors_keeps_the_best_of_the_survivors_only() -> None:
     zeros = np.zeros(2, np.float32)
     shortlist = Shortlist(np.array([3, 1]), np.array([3, 1]), zeros, zeros)
     query = np.array([9, 1, 0, 2], np.float32)
-    found = rescore_vectors(query, shortlist, vectors[[3, 1]], None, "cosine", 1)
+    some = vectors[[3, 1]]
+    products = some @ query, (some * some).sum(axis=1)
+    found = rescore_vectors(query, 4, shortlist, products, None, "cosine", 1)
     assert found.rows.tolist() == [3]
     assert found.scores == pytest.approx([2 / np.sqrt(86)])

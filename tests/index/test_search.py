@@ -109,7 +109,7 @@ def test_queries_do_not_depend_on_their_company(
 ) -> None:
     _, collection = opened
     together = collection.rank(queries, "4B:40,12B:9")
-    monkeypatch.setattr(search, "_GROUP_QUERIES", 2)
+    monkeypatch.setattr(search, "GROUP_QUERIES", 2)
     monkeypatch.setattr(search, "_RUN_SCORES", 2048)
     for alone in (
         collection.rank(queries, "4B:40,12B:9"),

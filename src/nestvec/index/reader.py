@@ -24,7 +24,7 @@ from nestvec.index.bounds import (
 )
 from nestvec.index.cache import BLOCK_ROWS, Cache
 from nestvec.index.columns import code_groups
-from nestvec.index.kernels_vectors import gathered, widened
+from nestvec.index.kernels_vectors import gathered, products, widened
 from nestvec.index.plan import Plan
 from nestvec.index.runs import BoundRun, CodeRun, PlaneRun, PrefixRun, SignRun, VectorRun
 from nestvec.index.store import Fragment, RowStore
@@ -242,6 +242,24 @@ class Reader:
                 vectors = self._cache.scattered(vectors)
             out[mine] = self._mapped(vectors, local, width)
         return out
+
+    def products(self, rows: I64, prefix: F32) -> tuple[F32, F32]:
+        """Of some rows' stored vectors by their first w coordinates: (m,) each, float32.
+
+        Their products with a query's prefix (w,), and with themselves.
+        """
+        dots, squares = (np.empty(len(rows), np.float32) for _ in range(2))
+        for fragment, mine, local in self._by_fragment(rows):
+            vectors = self._cache.column(fragment, "vector")
+            if len(local) * _FEW < fragment.rows:
+                vectors = self._cache.scattered(vectors)
+            if self._adapter is None and vectors.dtype == np.float16:
+                dots[mine], squares[mine] = products(vectors, local, prefix)
+            else:
+                found = self._mapped(vectors, local, len(prefix))
+                dots[mine] = np.einsum("nd,d->n", found, prefix)
+                squares[mine] = np.einsum("nd,nd->n", found, found)
+        return dots, squares
 
     def _mapped(self, vectors: NDArray[Any], rows: slice | I64, width: int) -> F32:
         """The first `width` coordinates of some rows, adapted where there is an adapter."""

@@ -100,13 +100,20 @@ def scan_vectors(
 
 
 def rescore_vectors(
-    query: F32, shortlist: Shortlist, vectors: F32, lengths: F32 | None, metric: str, keep: int
+    query: F32,
+    width: int,
+    shortlist: Shortlist,
+    products: tuple[F32, F32],
+    lengths: F32 | None,
+    metric: str,
+    keep: int,
 ) -> Shortlist:
     """The best `keep` of one query's survivors by their vectors' first coordinates.
 
-    query: (d,). vectors: (m, width) float32. lengths: |x| (m,), or None for cosine.
+    query: (d,). products: of the survivors' prefixes with the query's and with themselves, (m,)
+    each. lengths: |x| (m,), or None for cosine.
     """
-    scores = vector_scores(query, vectors, lengths, metric)
+    scores = product_scores(query, width, products, lengths, metric)
     return narrowed(replace(shortlist, scores=scores), keep)
 
 
@@ -139,9 +146,17 @@ def vector_scores(query: F32, vectors: F32, lengths: F32 | None, metric: str) ->
     2 |x| |q| c). At the full width these are the plain measures. A prefix of zeros has c = 0.
     Each row is summed in the same order wherever it stands (a matrix product's is not).
     """
-    prefix = query[: vectors.shape[1]]
-    dots = np.einsum("nd,d->n", vectors, prefix)
+    width = vectors.shape[1]
+    dots = np.einsum("nd,d->n", vectors, query[:width])
     squares = np.einsum("nd,nd->n", vectors, vectors)
+    return product_scores(query, width, (dots, squares), lengths, metric)
+
+
+def product_scores(
+    query: F32, width: int, products: tuple[F32, F32], lengths: F32 | None, metric: str
+) -> F32:
+    """As vector_scores, of the prefixes' products with the query's and with themselves: (m,)."""
+    prefix, (dots, squares) = query[:width], products
     cosines = _ratio(dots, np.sqrt(squares) * np.sqrt(np.einsum("d,d->", prefix, prefix)))
     return finish_cosines(metric, cosines, query, lengths)
 

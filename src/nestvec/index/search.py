@@ -244,9 +244,9 @@ def rescored(
         signs = reader.codes(rows, 0, codec.sign_bytes)
         planes = codec.sign_planes(prepared, stage.amount)[0]
         return rescore_signs(shortlist, signs, planes, stage.keep)
-    vectors = reader.vectors(rows, stage.amount or codec.dim)
-    lengths = reader.lengths(rows)
-    return rescore_vectors(query, shortlist, vectors, lengths, codec.metric, stage.keep)
+    width = stage.amount or codec.dim
+    products, lengths = reader.products(rows, query[:width]), reader.lengths(rows)
+    return rescore_vectors(query, width, shortlist, products, lengths, codec.metric, stage.keep)
 
 
 def _later_stages(

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from nestvec.errors import MissingExtra, UserError
-from nestvec.learn.sentence_model import load_model, quiet_libraries
+from nestvec.learn.sentence_model import Dense, load_model, quiet_libraries
 
 try:
-    from sentence_transformers.base.modules.dense import Dense
     from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTImageProcessorPil, ViTModel
 except ImportError:
     raise MissingExtra("training a model", "train") from None
