@@ -32,6 +32,7 @@ from nestvec.index.columns import (
 from nestvec.index.files import one_writer, sync_tree
 from nestvec.index.store import (
     BATCH_ROWS,
+    KIND_KEY,
     MANIFEST_KEY,
     RowStore,
     lance_library,
@@ -42,7 +43,6 @@ from nestvec.progress import Progress, quiet
 
 # Without it, concurrent upserts of the same new keys leave duplicates; it must be set at creation.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
-_KIND_KEY = b"nestvec:kind"
 _IDS_A_FILTER = 10_000
 _BATCH_CHARACTERS = 1 << 24
 FRAGMENT_ROWS = 1 << 20
@@ -297,7 +297,7 @@ def _kinds_there(schema: Any, kinds: Mapping[str, Kind]) -> dict[str, Kind]:
     """The kinds of the user's columns as they are stored; new rows must fit them."""
     stored: dict[str, Kind] = {}
     for column in schema:
-        kind = (column.metadata or {}).get(_KIND_KEY)
+        kind = (column.metadata or {}).get(KIND_KEY)
         if kind is not None:
             stored[column.name] = kind.decode()
     for name, kind in kinds.items():
@@ -351,7 +351,7 @@ def schema_of(pa: ModuleType, kinds: Mapping[str, Kind], arrays: Arrays, manifes
         pa.field("title", pa.string()),
     ]
     columns += [
-        pa.field(name, own[kind], metadata={_KIND_KEY: kind.encode()})
+        pa.field(name, own[kind], metadata={KIND_KEY: kind.encode()})
         for name, kind in kinds.items()
     ]
     columns += [pa.field(name, pa.from_numpy_dtype(f.dtype)) for name, f in arrays.facts.items()]
