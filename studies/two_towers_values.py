@@ -13,7 +13,7 @@ import numpy as np
 from studies.trained import F32, F64
 from studies.two_towers_models import I64
 
-from nestvec.measure.intervals import bootstrap_mean, paired_difference, paired_ratio
+from nestvec.measure.intervals import bootstrap_means, paired_ratio
 from nestvec.measure.metrics import exact_top
 from nestvec.vectors import normalize, prefix
 
@@ -80,18 +80,31 @@ def summary(of_seeds: Sequence[Values], beside: Sequence[Values] | None = None) 
 
     beside: what to take the paired difference from, where it has the name as well.
     """
-    found: dict[str, Any] = {}
-    for name in of_seeds[0]:
-        mean = np.mean([each[name] for each in of_seeds], axis=0)
-        found[name] = {"seeds": [round(float(each[name].mean()), 4) for each in of_seeds]}
-        if len(mean) == 1:
-            found[name]["value"] = float(mean[0])
-            continue
-        found[name] |= asdict(bootstrap_mean(mean))
-        if beside is not None and name in beside[0]:
-            other = np.mean([each[name] for each in beside], axis=0)
-            found[name]["from"] = asdict(paired_difference(mean, other))
+    means = {name: np.mean([each[name] for each in of_seeds], axis=0) for name in of_seeds[0]}
+    found: dict[str, Any] = {
+        name: {
+            "value": float(mean.mean()),
+            "seeds": [round(float(each[name].mean()), 4) for each in of_seeds],
+        }
+        for name, mean in means.items()
+    }
+    told = {name: mean for name, mean in means.items() if len(mean) > 1}
+    for name, interval in _intervals(told).items():
+        found[name] |= interval
+    if beside is not None:
+        shared = [name for name in told if name in beside[0]]
+        others = {name: np.mean([each[name] for each in beside], axis=0) for name in shared}
+        for name, interval in _intervals({n: told[n] - others[n] for n in shared}).items():
+            found[name]["from"] = interval
     return found
+
+
+def _intervals(values: Mapping[str, F64]) -> dict[str, dict[str, float]]:
+    """{name: mean and interval}, from the same draws; paired where given differences."""
+    if not values:
+        return {}
+    intervals = bootstrap_means(np.stack(list(values.values()), axis=1))
+    return {name: asdict(each) for name, each in zip(values, intervals, strict=True)}
 
 
 def shares(of_seeds: Sequence[Values], full: str) -> dict[str, Any]:
