@@ -96,7 +96,8 @@ def _scores(
 ) -> F64:
     if stage.kind == "sign":
         differing = np.unpackbits(held.signs[rows] ^ signs, axis=1).sum(axis=1)
-        return -differing.astype(np.float64)
+        agreeing: F64 = -differing.astype(np.float64)
+        return agreeing
     if stage.kind == "dims":
         asked = cut_of(query[None], stage.amount, held.metric).astype(cut_type)[0]
         return measured(held.cuts[stage.amount][rows], asked, held.metric)
@@ -110,7 +111,8 @@ def measured(vectors: NDArray[np.floating], query: NDArray[np.floating], metric:
     """
     rows, asked = vectors.astype(np.float64), query.astype(np.float64)
     if metric == "l2":
-        return -((rows - asked) ** 2).sum(axis=1)
+        nearness: F64 = -((rows - asked) ** 2).sum(axis=1)
+        return nearness
     products: F64 = np.einsum("nd,d->n", rows, asked)
     if metric == "dot":
         return products

@@ -148,7 +148,8 @@ def cost_points(
     for share, limits in kept_thresholds(mine, costs, counted, SHARES).items():
         shares = add(KEPT, f"{share:g}", limits, other)
         last, summed = found[-1][2:4]
-        found.append((CHANCE, f"{share:g}", last, summed, shares @ right))
+        by_chance = np.asarray(shares @ right)
+        found.append((CHANCE, f"{share:g}", last, summed, by_chance))
     listener.advance(1)
     for way, heat in ((GREEDY, plain), (WARM, warm)):
         steps = Steps.of(own, truth, heat.tolist())

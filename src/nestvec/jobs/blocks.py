@@ -280,7 +280,7 @@ class BlockVectors:
         self._firsts = np.array([block.first for block in blocks])
         first = read_vectors(work, names[0])
         self.dtype = first.dtype
-        self.shape = (blocks[-1].first + blocks[-1].rows, first.shape[1])
+        self.shape: tuple[int, int] = (blocks[-1].first + blocks[-1].rows, first.shape[1])
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -48,9 +48,10 @@ class TiedHead(nn.Module):
         widths = self.nesting.widths
         sizes = [width - before for before, width in zip((0, *widths), widths, strict=False)]
         # split, not slices: the gradient of a slice is as large as the whole weight
-        columns = self.head.weight.split(sizes, dim=1)
-        parts = embeddings[..., : widths[-1]].split(sizes, dim=-1)
-        found, logits = {}, self.head.bias
+        columns = torch.split(self.head.weight, sizes, dim=1)
+        parts = torch.split(embeddings[..., : widths[-1]], sizes, dim=-1)
+        found: dict[int, Tensor] = {}
+        logits: Tensor = self.head.bias
         for width, part, column in zip(widths, parts, columns, strict=True):
             logits = logits + functional.linear(part, column)
             found[width] = logits
