@@ -344,7 +344,7 @@ def test_it_says_when_there_is_no_curve_and_no_hit(visit: Open, stub: Stub) -> N
     page = visit()
     expect(page.locator("#curve-note")).to_contain_text("There is no curve")
     ask(page)
-    expect(page.locator("#hits-note")).to_contain_text("No hits")
+    expect(page.get_by_role("status")).to_contain_text("No hits")
     expect(page.locator("#columns")).to_be_hidden()
 
 

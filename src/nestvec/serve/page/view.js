@@ -134,9 +134,13 @@ function farSize(answer) {
 /** The overlap in a sentence, and what is missing. */
 function tell(near, far) {
   byId("hits").classList.toggle("idle", !state.question);
-  byId("hits-note").textContent = note(near, far);
-  if (!near || !far || !far.answer.hits.length) {
+  byId("hits-note").textContent = note();
+  if (!near || !far) {
     byId("overlap").replaceChildren();
+    return;
+  }
+  if (!near.answer.hits.length && !far.answer.hits.length) {
+    byId("overlap").replaceChildren("No hits: nothing in this collection answers the question.");
     return;
   }
   const owner = state.info.has_vectors ? "the full vectors’" : "the whole code’s";
@@ -144,7 +148,7 @@ function tell(near, far) {
   byId("overlap").replaceChildren(element("strong", { textContent: share }), `${rest} ${near.at}`);
 }
 
-function note(near, far) {
+function note() {
   const { info } = state;
   const words = [];
   if (!state.question) {
@@ -152,8 +156,6 @@ function note(near, far) {
       "Ask something: the hits by few bytes then stand beside those of the full vectors, and the slider " +
         "says how few.",
     );
-  } else if (near && far && !near.answer.hits.length && !far.answer.hits.length) {
-    words.push("No hits: nothing in this collection answers the question.");
   }
   if (!info.has_vectors) {
     words.push(
