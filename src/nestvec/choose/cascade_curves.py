@@ -148,7 +148,7 @@ def cost_points(
     for share, limits in kept_thresholds(mine, costs, counted, SHARES).items():
         shares = add(KEPT, f"{share:g}", limits, other)
         last, summed = found[-1][2:4]
-        by_chance = np.asarray(shares @ right)
+        by_chance: F64 = np.einsum("w,wn->n", shares, right)
         found.append((CHANCE, f"{share:g}", last, summed, by_chance))
     listener.advance(1)
     for way, heat in ((GREEDY, plain), (WARM, warm)):
