@@ -95,9 +95,9 @@ def gather(
     """Read, check and (but for vectors) encode a source; blocks of vectors are kept in `work`.
 
     All of the source is read once and checked before the model is loaded. encode: another way to
-    do what encode_source does.
+    do what encode_source does, for a source that was surveyed before.
     """
-    if not source.tally.rows:
+    if encode is None:
         source.survey(progress)
     name = "the running Python's documentation" if settings.demo else source.path.name
     if source.kind == "vectors":
