@@ -156,9 +156,10 @@ def cost_points(
         add(way, "", greedy(steps.sure, ~steps.right), Steps.of(told, told_truth, heat.tolist()))
     add(LEAST, "", _full_accuracy(mine, costs, counted), other)
     at = oracle(~other.right)
+    at_any: F64 = right.max(axis=0)
     found.append((
         ORACLE, "", float(costs[at].mean()), float(np.cumsum(costs)[at].mean()),
-        other.right.any(axis=0).astype(np.float64),
+        at_any,
     ))  # fmt: skip
     listener.advance(1)
     listener.finish()
