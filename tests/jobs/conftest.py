@@ -1,12 +1,17 @@
 import hashlib
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
 
 import nestvec as nv
+from nestvec.cli.main import main
 from nestvec.data.encoder import EncodedBlock
-from nestvec.jobs import embed, encoders, material
+from nestvec.jobs import classify, embed, encoders, material
+from nestvec.jobs.classify import classify_fit
 
 TOPICS = {
     "rivers": "the river carries water from the mountains to the sea",
@@ -98,6 +103,118 @@ def hashed(monkeypatch):
     """Every build and search of the test encodes by HashEncoder."""
     for module in (material, embed, encoders):
         monkeypatch.setattr(module, "make_encoder", lambda settings: HashEncoder())
+
+
+CLASSES = np.array(["bread", "chess", "rivers", "stars", "train"])
+
+
+class Planted(NamedTuple):
+    """Vectors (n, 16) float32 about a center a class, and the class of each by number and name."""
+
+    vectors: NDArray[np.float32]
+    numbers: NDArray[np.int64]
+    names: NDArray[np.str_]
+
+
+def plant(seed, rows=600):
+    centers = np.random.default_rng(3).standard_normal((len(CLASSES), 16))
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(0, len(CLASSES), rows)
+    vectors = centers[numbers] + 0.8 * rng.standard_normal((rows, 16))
+    return Planted(vectors.astype(np.float32), numbers, CLASSES[numbers])
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """planted(seed, rows=600) is a Planted, its centers the same for every seed."""
+    return plant
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory):
+    """A folder with planted rows to learn from, train, and others, test: as vectors and as texts.
+
+    Labels stand beside the vectors, and in the texts' column intent.
+    """
+    place = tmp_path_factory.mktemp("labelled")
+    for name, seed in (("train", 0), ("test", 1)):
+        rows = plant(seed)
+        np.save(place / f"{name}.npy", rows.vectors)
+        write_lines(place / f"{name}.txt", rows.names)
+        texts = [
+            json.dumps({"id": f"r{row}", "text": f"row {row}", "intent": label})
+            for row, label in enumerate(rows.names)
+        ]
+        write_lines(place / f"{name}.jsonl", texts)
+    return place
+
+
+@pytest.fixture(scope="session")
+def fitted(labelled):
+    """A classifier of the vectors to learn from: its folder is labelled / "c"."""
+    return classify_fit(
+        labelled / "train.npy",
+        labelled / "c",
+        labels=str(labelled / "train.txt"),
+        widths=(2, 4, 16),
+        epochs=100,
+    )
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """Labelled files with one fault each."""
+    X, y, classes = plant(0, 60)
+    names = classes.tolist()
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "nan.npy", np.where(np.arange(16) == 3, np.nan, X).astype(np.float32))
+    np.save(tmp_path / "narrow.npy", X[:, :5])
+    np.save(tmp_path / "floats.npy", y + 0.5)
+    texts = {
+        "y": names,
+        "few": names[:-1],
+        "one": ["bread"] * 60,
+        "rare": ["moss", *names[1:]],
+        "gap": ["", *names[1:]],
+    }
+    for name, lines in texts.items():
+        write_lines(tmp_path / f"{name}.txt", lines)
+    rows = [{"text": f"row {i}", "mood": label} for i, label in enumerate(names)]
+    write_lines(tmp_path / "t.jsonl", map(json.dumps, rows))
+    rows[3]["mood"] = None
+    write_lines(tmp_path / "u.jsonl", map(json.dumps, rows))
+    return tmp_path
+
+
+class WordEncoder:
+    """A text's vector is that of its number, as planted: "row 17"."""
+
+    name, revision, dim, metric, max_tokens = "words", "1", 16, "cosine", None
+    vectors = plant(0).vectors
+
+    def prepare(self, sample):
+        pass
+
+    def encode_block(self, texts, kind):
+        assert kind == "document"
+        rows = [int(text.split()[1]) for text in texts]
+        return EncodedBlock(self.vectors[rows], 1)
+
+    def describe(self):
+        return {"kind": "words", "name": self.name}
+
+
+@pytest.fixture
+def worded(monkeypatch):
+    """Every classifier of the test encodes by WordEncoder."""
+    for module in (classify, encoders):
+        monkeypatch.setattr(module, "make_encoder", lambda settings: WordEncoder())
+
+
+@pytest.fixture(scope="session")
+def asked():
+    """asked("fit", ...) is what the command nestvec classify fit ... said."""
+    return lambda *arguments: CliRunner().invoke(main, ["classify", *map(str, arguments)])
 
 
 def write_lines(path, lines):
