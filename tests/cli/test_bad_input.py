@@ -181,7 +181,8 @@ def test_an_unknown_format_version(collection, tmp_path):
     shutil.copytree(collection, copy)
     opened = Collection.open(copy)
     later = opened.manifest.to_json().replace('"format_version": 1', '"format_version": 99')
-    commit_manifest(copy / "rows.lance", put_bytes(later.encode(), copy / "files", ".json"))
+    name = put_bytes(later.encode(), copy / "files", ".json")
+    commit_manifest(copy / "rows.lance", name, opened._store.manifest_name)
     sentence = refused("info", copy)
     assert "format version" in sentence
     assert "99" in sentence

@@ -120,7 +120,8 @@ def test_another_plan_is_another_version(path: Path) -> None:
         assert str(collection.plan) == "12B:7"
         assert collection.evidence() == {"cells": []}
     assert str(older.plan) == "4B:50,raw:10"
-    assert older.store_plan(Plan.parse("4B:1")).evidence() == {"cells": [1]}
+    # of the newest version, whichever handle stores it
+    assert older.store_plan(Plan.parse("4B:1")).evidence() == {"cells": []}
     with pytest.raises(UserError, match="more bytes than the code has"):
         older.store_plan(Plan.parse("13B:7"))
 
@@ -206,7 +207,7 @@ def test_what_this_version_cannot_read_is_told(
     collection = Collection.open(path)
     changed = dict(vars(collection.manifest)) | {field: value}
     name = write_manifest(type(collection.manifest)(**changed), path / "files")
-    commit_manifest(path / "rows.lance", name)
+    commit_manifest(path / "rows.lance", name, collection._store.manifest_name)
     with pytest.raises(UserError, match=says):
         Collection.open(path)
 

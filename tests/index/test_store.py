@@ -79,7 +79,7 @@ def test_arrays_come_back_by_fragment(tmp_path: Path, row: Any, fragment_rows: i
 
 def test_another_manifest_is_another_version(tmp_path: Path, row: Any) -> None:
     store = written(tmp_path / "r", [row("a")], arrays(1))
-    later = commit_manifest(tmp_path / "r", "n.json")
+    later = commit_manifest(tmp_path / "r", "n.json", "m.json")
     assert (later.manifest_name, later.count) == ("n.json", 1)
     assert later.version > store.version
     assert store.manifest_name == "m.json"
@@ -201,7 +201,7 @@ def part(some: Arrays, rows: slice) -> Arrays:
 
 
 def put(folder: Path, rows: list[Any], some: Arrays, replacing: bool = False) -> RowStore:
-    return put_rows(folder, rows, survey(rows), some, replacing=replacing)
+    return put_rows(folder, rows, survey(rows), some, made_from="m.json", replacing=replacing)
 
 
 def test_rows_are_put_after_the_others_and_replaced(tmp_path: Path, row: Any) -> None:

@@ -15,7 +15,7 @@ from nestvec.adapters.adapter import Adapter
 from nestvec.codec.nested import Codec
 from nestvec.errors import UserError
 from nestvec.index.cache import Cache
-from nestvec.index.columns import RowLike, survey
+from nestvec.index.columns import RowLike, Survey, survey
 from nestvec.index.creation import CACHE_FOLDER, FILES_FOLDER, put_json
 from nestvec.index.files import adopt, sync_folder
 from nestvec.index.graph import LINKS, Graph, GraphOver
@@ -23,9 +23,10 @@ from nestvec.index.lists import fit_centers
 from nestvec.index.manifest import Manifest, write_manifest
 from nestvec.index.plan import Plan
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.store import ROWS_FOLDER
+from nestvec.index.store import ROWS_FOLDER, RowStore
 from nestvec.index.store_changes import (
     Arrays,
+    ManifestChanged,
     check_rows,
     commit_manifest,
     compact_rows,
@@ -44,22 +45,26 @@ _LIST_BYTES = 8
 
 
 class Collection(Snapshot):
-    """The newest version of a collection; every change gives a newer one, returned open."""
+    """The newest version of a collection; every change gives a newer one, returned open.
+
+    Others may have changed the collection since it was opened. A change is then made of the newest
+    version, or refused where it was made of codes that are there no more; searches go on in the
+    version that was opened.
+    """
 
     def store_plan(self, plan: Plan, evidence: dict[str, Any] | None = None) -> Collection:
         """A new version with another default plan (and its evidence), returned open.
 
-        The rows stay as they are; the version before keeps its own plan.
+        The rows stay as they are; the version before keeps its own plan. Raises UserError where the
+        plan does not fit, rows were coded anew meanwhile, or another process is writing.
         """
-        self.checked_plan(plan)
-        files = self.path / FILES_FOLDER
-        kept = self.manifest.evidence_file
-        manifest = replace(
-            self.manifest,
-            plan=str(plan),
-            evidence_file=kept if evidence is None else put_json(evidence, files),
+        newest = self._newest_with_these_codes()
+        newest.checked_plan(plan)
+        if evidence is None:
+            return newest._with(plan=str(plan))
+        return newest._with(
+            plan=str(plan), evidence_file=put_json(evidence, self.path / FILES_FOLDER)
         )
-        return self._with(manifest)
 
     def make_lists(
         self,
@@ -74,8 +79,8 @@ class Collection(Snapshot):
         on: what rows are sorted by, "8B" (a cut of the code) or "64d" (a width of the vectors); the
         cut of 8 bytes, or the nearest one, where None. count: of lists, the square root of the rows
         where None. Rows that are added later are sorted when they are first searched.
-        Raises UserError where `on` does not fit this collection, lists are more than rows, or
-        another process is writing.
+        Raises UserError where `on` does not fit this collection, lists are more than rows, rows
+        were coded anew meanwhile, or another process is writing.
         """
         if on is None:
             on = self._short_cut()
@@ -84,8 +89,7 @@ class Collection(Snapshot):
         files = self.path / FILES_FOLDER
         unnamed = files / f"new-{os.getpid()}.safetensors"
         centers.save(unnamed)
-        manifest = replace(self.manifest, lists_file=adopt(unnamed, files))
-        fresh = self._with(manifest)
+        fresh = self._with(lists_file=adopt(unnamed, files))
         assert fresh.lists is not None
         fresh.lists.prepare(progress)
         return fresh
@@ -99,24 +103,49 @@ class Collection(Snapshot):
         vectors); the signs that the code begins with, or the cut of 8 bytes or the nearest one,
         where None. links: of a row, at most. Rows that are added later are linked when they are
         first searched. Threads link rows in no fixed order: another build may find other rows.
-        Raises UserError where `on` does not fit this collection, links are out of bounds, or
-        another process is writing; MissingExtra without the extra 'graph'.
+        Raises UserError where `on` does not fit this collection, links are out of bounds, rows were
+        coded anew meanwhile, or another process is writing; MissingExtra without the extra 'graph'.
         """
         if on is None:
             on = "sign" if self.codec.sign_bytes else self._short_cut()
         over = GraphOver(on, links)
         over.check(self._reader, self.codec)
         Graph(over, self._reader, self.codec, self._cache).prepare(progress)
-        return self._with(replace(self.manifest, graph=str(over)))
+        return self._with(graph=str(over))
 
     def _short_cut(self) -> str:
         return f"{min(self.codec.level_ends, key=lambda end: abs(end - _LIST_BYTES))}B"
 
-    def _with(self, manifest: Manifest) -> Collection:
-        """A new version with the same rows and another manifest, returned open."""
+    def _at(self, store: RowStore) -> Collection:
+        """The version of a store, with this codec and adapter where it names the same manifest."""
+        if store.manifest_name == self._store.manifest_name:
+            return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+        return Collection._of(self.path, store)
+
+    def _newest(self) -> Collection:
+        return self._at(RowStore.open(self.path / ROWS_FOLDER))
+
+    def _newest_with_these_codes(self) -> Collection:
+        """The newest version; raises UserError where its rows were coded by another codec."""
+        newest = self._newest()
+        if _codes_of(newest.manifest) != _codes_of(self.manifest):
+            raise UserError(
+                f"what was made of version {self.version} holds for its codes, and rows of "
+                f"{self.path} were coded anew by version {newest.version}: open it again, and run "
+                "it again."
+            )
+        return newest
+
+    def _with(self, **changes: str | None) -> Collection:
+        """A new version with the newest one's rows and manifest, but for some of its fields."""
+        newest = self._newest_with_these_codes()
+        manifest = replace(newest.manifest, **changes)  # type: ignore[arg-type]
         name = write_manifest(manifest, self.path / FILES_FOLDER)
         sync_folder(self.path)
-        store = commit_manifest(self.path / ROWS_FOLDER, name)
+        try:
+            store = commit_manifest(self.path / ROWS_FOLDER, name, newest._store.manifest_name)
+        except ManifestChanged:
+            return self._with(**changes)
         return Collection(self.path, store, manifest, self.codec, self.adapter)
 
     def add(
@@ -132,9 +161,10 @@ class Collection(Snapshot):
         rows: iterated over more than once, so not a generator. vectors: (m, d) float, row i of the
         i-th row, untouched: they go through the collection's adapter and codec here, by blocks.
         replacing: rows of the same ids are replaced (an upsert); otherwise they are refused. The
-        codec stays as it was fitted.
+        codec stays as it was fitted: that of the newest version, whichever this is.
         Raises UserError, and adds nothing, where vectors do not fit or are not finite, ids repeat
-        or are there already, columns differ, the disk is full, or another process is writing.
+        or are there already, columns differ, the collection was built anew with another model, the
+        disk is full, or another process is writing.
         """
         found = survey(rows)
         if found.rows != len(vectors):
@@ -145,6 +175,22 @@ class Collection(Snapshot):
         if not found.rows:
             raise UserError("rows to add must be given; got none.")
         check_vectors(vectors, "the vectors to add")
+        newest = self._newest()
+        newest._check_model(self.manifest)
+        try:
+            return newest._put(rows, found, vectors, replacing, progress)
+        except ManifestChanged:  # while rows were coded
+            return newest.add(rows, vectors, replacing=replacing, progress=progress)
+
+    def _put(
+        self,
+        rows: Iterable[RowLike],
+        found: Survey,
+        vectors: NDArray[Any],
+        replacing: bool,
+        progress: Progress | None,
+    ) -> Collection:
+        """As add; raises ManifestChanged where the codec may be another one by now."""
         if vectors.shape[1] != self.dim:
             raise UserError(
                 f"vectors of this collection have {self.dim} coordinates; got {vectors.shape[1]}: "
@@ -155,11 +201,26 @@ class Collection(Snapshot):
             stored = vectors
             check_range(vectors, self._store.shape("vector")[1])
         codes, facts = _coded(self.codec, self.adapter, vectors, progress or quiet())
-        arrays = Arrays(codes, facts, stored, self.codec.level_ends)
         store = put_rows(
-            self.path / ROWS_FOLDER, rows, found, arrays, replacing=replacing, progress=progress
+            self.path / ROWS_FOLDER,
+            rows,
+            found,
+            Arrays(codes, facts, stored, self.codec.level_ends),
+            made_from=self._store.manifest_name,
+            replacing=replacing,
+            progress=progress,
         )
-        return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+        return self._at(store)
+
+    def _check_model(self, before: Manifest) -> None:
+        """Raise UserError where this version has another model than one that was opened before."""
+        now = self.manifest
+        if (now.model, now.encoder) != (before.model, before.encoder):
+            raise UserError(
+                "rows are added by the model that the collection had when it was opened, "
+                f"{before.model!r}, and {self.path} was built anew with {now.model!r} meanwhile: "
+                "open it again."
+            )
 
     def check_add(self, rows: Iterable[RowLike], *, replacing: bool = False) -> None:
         """Raise UserError where add would refuse rows for their ids or columns: before encoding."""
@@ -223,8 +284,7 @@ class Collection(Snapshot):
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             raise UserError("rows are deleted by their ids; got none: name at least one.")
-        store = delete_rows(self.path / ROWS_FOLDER, wanted)
-        return Collection(self.path, store, self.manifest, self.codec, self.adapter)
+        return self._at(delete_rows(self.path / ROWS_FOLDER, wanted))
 
     def compact(self, keep: timedelta = KEPT_VERSIONS) -> tuple[Collection, int]:
         """A new version without deleted rows and in few files, returned open, and bytes freed.
@@ -234,7 +294,7 @@ class Collection(Snapshot):
         """
         store, freed = compact_rows(self.path / ROWS_FOLDER, keep)
         freed += Cache(store, self.path / CACHE_FOLDER).clean()
-        return Collection(self.path, store, self.manifest, self.codec, self.adapter), freed
+        return self._at(store), freed
 
     def versions(self) -> list[Version]:
         """The versions that are kept, the newest last."""
@@ -251,6 +311,11 @@ class Collection(Snapshot):
     def untag(self, name: str) -> None:
         """Take a name from its version; raises UserError where there is no such name."""
         untag(self.path / ROWS_FOLDER, name)
+
+
+def _codes_of(manifest: Manifest) -> tuple[str, str | None]:
+    """What makes codes of vectors: the names of codec and adapter."""
+    return manifest.codec_file, manifest.adapter_file
 
 
 def _coded(

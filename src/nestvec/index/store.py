@@ -90,8 +90,7 @@ class RowStore:
     @property
     def manifest_name(self) -> str:
         """The name of the manifest that this version was committed with."""
-        metadata = self._dataset.schema.metadata or {}
-        return str(metadata.get(MANIFEST_KEY.encode(), b"").decode())
+        return manifest_name_of(self._dataset)
 
     def read(
         self, fragment: Fragment, columns: Sequence[str], batch_rows: int
@@ -194,6 +193,12 @@ class RowStore:
             (field.name, (field.metadata or {}).get(KIND_KEY)) for field in self._dataset.schema
         ]
         return {name: kind.decode() for name, kind in fields if kind is not None}
+
+
+def manifest_name_of(dataset: Any) -> str:
+    """The name of the manifest that an open version was committed with; "" where it names none."""
+    metadata = dataset.schema.metadata or {}
+    return str(metadata.get(MANIFEST_KEY.encode(), b"").decode())
 
 
 def lance_library() -> ModuleType:

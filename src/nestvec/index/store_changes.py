@@ -36,6 +36,7 @@ from nestvec.index.store import (
     MANIFEST_KEY,
     RowStore,
     lance_library,
+    manifest_name_of,
     reading,
 )
 from nestvec.index.store_records import recording
@@ -135,11 +136,22 @@ def _fragments_of(
         progress.finish()
 
 
-def commit_manifest(folder: Path, name: str) -> RowStore:
-    """A new version with the same rows and another manifest; returned open."""
-    with one_writer(folder.parent), reading(folder), recording(folder):
-        lance_library().dataset(str(folder)).update_schema_metadata({MANIFEST_KEY: name})
-    return RowStore.open(folder)
+class ManifestChanged(Exception):
+    """Another manifest was committed since the one that a change was made for: a codec perhaps."""
+
+
+def commit_manifest(folder: Path, name: str, made_from: str) -> RowStore:
+    """A new version with the same rows and another manifest; returned open.
+
+    made_from: the name of the manifest that it was made from. Raises ManifestChanged, and commits
+    nothing, where that is no longer the newest one; UserError while another process is writing.
+    """
+    with one_writer(folder.parent), reading(folder):
+        dataset = lance_library().dataset(str(folder))
+        _check_manifest(dataset, made_from)
+        with recording(folder):
+            dataset.update_schema_metadata({MANIFEST_KEY: name})
+        return RowStore.open(folder)
 
 
 def put_rows(
@@ -148,21 +160,25 @@ def put_rows(
     found: Survey,
     arrays: Arrays,
     *,
+    made_from: str,
     replacing: bool,
     fragment_rows: int = FRAGMENT_ROWS,
     progress: Progress | None = None,
 ) -> RowStore:
     """A new version with these rows after the others, in one commit; returned open.
 
-    rows, found, arrays: as for write_rows. replacing: rows of the same ids are deleted in that
-    commit; otherwise they are refused. A new row's seq is larger than any there was, and never one
-    that a row had before: the version's number leads it.
-    Raises UserError for an id that is there already, a column of the user's that is new or of
-    another kind, a full disk, or while another process is writing.
+    rows, found, arrays: as for write_rows. made_from: the name of the manifest whose codec made the
+    codes. replacing: rows of the same ids are deleted in that commit; otherwise they are refused. A
+    new row's seq is larger than any there was, and never one that a row had before: the version's
+    number leads it.
+    Raises ManifestChanged, and writes nothing, where another manifest is the newest one; UserError
+    for an id that is there already, a column of the user's that is new or of another kind, a full
+    disk, or while another process is writing.
     """
     lance = lance_library()
     with one_writer(folder.parent), reading(folder):
         dataset = lance.dataset(str(folder))
+        _check_manifest(dataset, made_from)
         kinds, touched, there = _checked(dataset, rows, found, replacing)
         first = (dataset.version + 1) << 32
         with writing(folder):
@@ -177,7 +193,7 @@ def put_rows(
                     removed_fragment_ids=emptied, updated_fragments=updated, new_fragments=fresh
                 )
             _commit(folder, operation, dataset.version)
-    return RowStore.open(folder)
+        return RowStore.open(folder)
 
 
 def check_rows(folder: Path, rows: Iterable[RowLike], found: Survey, *, replacing: bool) -> None:
@@ -224,7 +240,7 @@ def delete_rows(folder: Path, ids: Sequence[str]) -> RowStore:
         with writing(folder):
             updated, emptied = _without(dataset, touched, there)
             _commit(folder, lance.LanceOperation.Delete(updated, emptied, "ids"), dataset.version)
-    return RowStore.open(folder)
+        return RowStore.open(folder)
 
 
 def compact_rows(folder: Path, keep: timedelta) -> tuple[RowStore, int]:
@@ -255,7 +271,12 @@ def compact_rows(folder: Path, keep: timedelta) -> tuple[RowStore, int]:
             )
             sync_tree(folder)
             merge(folder)
-    return RowStore.open(folder), int(cleaned.bytes_removed)
+        return RowStore.open(folder), int(cleaned.bytes_removed)
+
+
+def _check_manifest(dataset: Any, name: str) -> None:
+    if manifest_name_of(dataset) != name:
+        raise ManifestChanged
 
 
 def _others(count: int) -> str:

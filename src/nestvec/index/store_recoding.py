@@ -56,7 +56,7 @@ def recode_rows(
             operation = lance.LanceOperation.Overwrite(schema, fragments)
             with recording(folder):
                 lance.LanceDataset.commit(str(folder), operation, read_version=version)
-    return RowStore.open(folder)
+        return RowStore.open(folder)
 
 
 def _schema(pa: Any, old: Any, arrays: Arrays, manifest_name: str) -> Any:
