@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,59 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 settings.register_profile("nestvec", deadline=None, derandomize=True, database=None)
 settings.load_profile("nestvec")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch without threads, which gain nothing on small arrays and wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def save_text_model() -> Callable[..., Path]:
+    """save_text_model(folder, words, dim=16, layers=2) is a small random BERT's own folder."""
+
+    def save(folder: Path, words: Sequence[str], dim: int = 16, layers: int = 2) -> Path:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries, as in image_models
+            return write_text_model(folder, words, dim, layers)
+
+    return save
+
+
+def write_text_model(folder: Path, words: Sequence[str], dim: int, layers: int) -> Path:
+    """Write it as sentence-transformers does: 32 tokens at most, their mean, of unit length."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=dim,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * dim,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder / "bert")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    modules = [
+        Transformer(str(folder / "bert"), max_seq_length=32),
+        Pooling(dim, "mean"),
+        Normalize(),
+    ]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"))
+    return folder / "model"
 
 
 @pytest.fixture(scope="session")

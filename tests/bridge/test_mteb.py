@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -216,11 +216,15 @@ def test_each_cut_has_results_of_its_own(
 
 
 def test_a_model_by_name_cut_to_its_first_layer(
-    mteb: ModuleType, bridge: ModuleType, retrieval: Any, tmp_path: Path
+    mteb: ModuleType,
+    bridge: ModuleType,
+    retrieval: Any,
+    tmp_path: Path,
+    save_text_model: Callable[..., Path],
 ) -> None:
     from nestvec.jobs.truncate import truncate
 
-    model = save_random_model(tmp_path)
+    model = save_text_model(tmp_path, WORDS)
     truncate(str(model), tmp_path / "first", layers=1)
     first = bridge.NestvecEncoder(str(tmp_path / "first"), device="cpu")
     cut = bridge.NestvecEncoder(str(model), layers=1, device="cpu", dims=8)
@@ -244,28 +248,3 @@ def test_what_cannot_be_is_refused(bridge: ModuleType) -> None:
     fitted = Codec("float16").fit(Bags().encode(DOCUMENTS, "document"))
     with pytest.raises(UserError, match="takes 24 dims"):
         bridge.NestvecEncoder(Bags(), codec=fitted, dims=6)
-
-
-def save_random_model(folder: Path) -> Path:
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    BertModel(config).save_pretrained(folder / "bert")
-    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
-    modules = [Transformer(str(folder / "bert"), max_seq_length=16), Pooling(16, "mean")]
-    model = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
-    model.save(str(folder / "model"))
-    return folder / "model"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import warnings
@@ -128,8 +127,12 @@ def test_vectors_are_coded_though_a_node_is_lost(nodes: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_texts_are_encoded_though_a_node_is_lost(nodes: Any, tmp_path: Path) -> None:
-    model = random_model(tmp_path / "model")
+@pytest.mark.usefixtures("one_thread")  # as workers of one core compute
+def test_texts_are_encoded_though_a_node_is_lost(
+    nodes: Any, tmp_path: Path, save_text_model: Callable[..., Path]
+) -> None:
+    words = [*"abc0123456789", *(f"##{digit}" for digit in "0123456789")]
+    model = save_text_model(tmp_path / "model", words, layers=1)
     rows = [
         json.dumps({"id": f"d{i}", "title": f"a{i} b{i % 7}", "text": f"b{i % 7} c{i % 11} a{i}"})
         for i in range(6_000)
@@ -137,8 +140,7 @@ def test_texts_are_encoded_though_a_node_is_lost(nodes: Any, tmp_path: Path) -> 
     source = tmp_path / "rows.jsonl"
     source.write_text("\n".join(rows) + "\n", encoding="utf-8")
     options = {**SETTINGS, "model": str(model), "device": "cpu"}
-    with one_thread():
-        nv.build(source, out=tmp_path / "one.nv", **options)
+    nv.build(source, out=tmp_path / "one.nv", **options)
     killer = AtFirst("encoding", lose_one(nodes))
     build_on_ray(source, tmp_path / "two.nv", progress=killer, **options)
     assert not nodes.worker_nodes
@@ -178,46 +180,3 @@ class Row:
 
     def __init__(self, identity: str) -> None:
         self.id = identity
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """As workers of one core compute."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def random_model(folder: Path) -> Path:
-    """A BERT of 16 dims with weights drawn by a seed, as sentence-transformers saves it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries, as they are imported and as they save
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Normalize, Pooling, Transformer
-        from transformers import BertConfig, BertModel, BertTokenizerFast
-
-        letters = [*"abc0123456789", *(f"##{digit}" for digit in "0123456789")]
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
-        folder.mkdir()
-        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            max_position_embeddings=32,
-        )
-        BertModel(config).save_pretrained(folder / "bert")
-        BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
-        transformer = Transformer(str(folder / "bert"), max_seq_length=16)
-        modules = [transformer, Pooling(16, "mean"), Normalize()]
-        SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"))
-    return folder / "model"

@@ -19,17 +19,7 @@ from nestvec.learn.models import save_heads
 from nestvec.learn.vector_classifier import VectorClassifier
 from nestvec.nesting import Nesting
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WIDTHS = (2, 4, 8, 12)
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def planted(seed, n=300, dim=12, classes=4):
@@ -63,7 +53,7 @@ def made(head="separate", policy="keep", **how):
 
 
 @pytest.fixture(scope="module", params=["separate", "tied"])
-def trained(request, one_thread):
+def trained(request):
     return made(request.param, counted="sum", calibrate=True)
 
 

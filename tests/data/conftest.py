@@ -6,11 +6,25 @@ import gzip
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-WORDS = ("alpha", "beta", "gamma", "delta", "wing", "flow", "paper", "text", "short", "the", "of")
+WORDS = (
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "wing",
+    "flow",
+    "paper",
+    "text",
+    "short",
+    "the",
+    "of",
+    "query",
+    "passage",
+    ":",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,36 +51,8 @@ def write_jsonl() -> Callable[[Path, Iterable[object]], Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(
+    tmp_path_factory: pytest.TempPathFactory, save_text_model: Callable[..., Path]
+) -> Path:
     """A random BERT of 32 dims, 32 tokens, 2 layers, saved as sentence-transformers saves it."""
-    return save_tiny_model(tmp_path_factory.mktemp("tiny"))
-
-
-def save_tiny_model(folder: Path, **options: Any) -> Path:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries, as they are imported and as they save
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Normalize, Pooling, Transformer
-        from transformers import BertConfig, BertModel, BertTokenizerFast
-
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "query", "passage", ":"]
-        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=64,
-        )
-        BertModel(config).save_pretrained(folder / "bert")
-        BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
-        transformer = Transformer(str(folder / "bert"), max_seq_length=32)
-        modules = [transformer, Pooling(32, "mean"), Normalize()]
-        model = SentenceTransformer(modules=modules, device="cpu", **options)
-        model.save(str(folder / "model"))
-    return folder / "model"
+    return save_text_model(tmp_path_factory.mktemp("tiny"), WORDS, dim=32)

@@ -155,15 +155,6 @@ def planted():
     return examples
 
 
-@pytest.fixture
-def one_thread():
-    """Torch without threads, which gain nothing on small arrays and wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _in_turn(names):
     # what is trained through the code takes seconds, however small
     slow = {"coded": pytest.mark.slow}
