@@ -1,6 +1,7 @@
 """A server asked over its socket: answers, refusals, and what stands in its metrics."""
 
 import base64
+import http.client
 import json
 import threading
 
@@ -107,6 +108,30 @@ def test_the_page_and_its_files_are_there(server):
         assert (found.status, found.body) == (200, asset.content)
         assert found.headers["Content-Type"] == asset.content_type
         assert "default-src 'none'" in found.headers["Content-Security-Policy"]
+
+
+def test_head_is_answered_as_get_without_a_body(server):
+    server.ask("GET", "/health")  # a status more in /metrics, so that its length stays
+    for path in (*assets(), "/info", "/v1/models", "/v1/models/words", "/health", "/openapi.json"):
+        whole, head = server.ask("GET", path), server.ask("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        for name in ("Content-Type", "Content-Length", "Content-Security-Policy"):
+            assert head.headers[name] == whole.headers[name]
+        assert int(head.headers["Content-Length"]) == len(whole.body)
+    assert server.ask("HEAD", "/metrics").status == 200
+    for path, status in (("/nothing", 404), ("/v1/models/other", 404), ("/search", 405)):
+        refused = server.ask("HEAD", path)
+        assert (refused.status, refused.body) == (status, b"")
+    assert server.ask("POST", "/info", {}).headers["Allow"] == "GET, HEAD"
+
+
+def test_a_connection_goes_on_after_head(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    for method in ("HEAD", "GET", "HEAD", "GET"):
+        connection.request(method, "/")
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (200, method == "GET")
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ except ImportError:
     raise MissingExtra("nestvec serve", "serve") from None
 
 WARNING_HEADER = "x-nestvec-warning"
+# the body of an answer to HEAD is left out by uvicorn
+_READ = ["GET", "HEAD"]
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -217,29 +219,29 @@ def _add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def search(request: Request) -> Response:
         return _json(await service.search(_client(request), await _body(request)))
 
-    @app.get("/info")
+    @app.api_route("/info", methods=_READ)
     async def info(request: Request) -> Response:
         return _json(await service.info(_client(request)))
 
-    @app.get("/v1/models")
+    @app.api_route("/v1/models", methods=_READ)
     async def models() -> Response:
         return _json({"object": "list", "data": service.models()})
 
-    @app.get("/v1/models/{name:path}")
+    @app.api_route("/v1/models/{name:path}", methods=_READ)
     async def model(name: str) -> Response:
         return _json(service.model(name))
 
-    @app.get("/health")
+    @app.api_route("/health", methods=_READ)
     async def health() -> Response:
         return _json({"status": "ok"})
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=_READ)
     async def counted() -> Response:
         return Response(metrics.text(), media_type=_METRICS_TYPE)
 
 
 def _add_file(app: FastAPI, path: str, asset: Asset) -> None:
-    @app.get(path)
+    @app.api_route(path, methods=_READ)
     async def file() -> Response:
         return Response(asset.content, 200, HEADERS, asset.content_type)
 
