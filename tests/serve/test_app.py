@@ -259,7 +259,6 @@ def test_a_collection_of_vectors_is_searched_by_vectors(tmp_path):
             assert refused.status == 400
             assert "no model that reads texts" in refused.message
         assert found.ask("GET", "/v1/models").json["data"] == []
-        assert found.ask("GET", "/info").json["has_texts"] is False
 
 
 def test_the_document_tells_every_route_and_answers_keep_to_it(server):

@@ -124,6 +124,26 @@ def test_a_newer_version_is_taken(words_nv, tmp_path, monkeypatch):
     assert info_answer(one, "w", DIM, "words", ())["rows"] == ROWS + 1
 
 
+@pytest.mark.parametrize("given", ["texts", "vectors"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_texts_are_had_where_they_are_stored(tmp_path, monkeypatch, given, stored):
+    """given: what the collection was built from, which does not tell."""
+    monkeypatch.setattr(searching, "_LOOK_S", 0.0)
+    path = tmp_path / "some.nv"
+    vectors = np.random.default_rng(0).standard_normal((40, DIM)).astype(np.float32)
+    rows = [Row(f"r{i}", "a text" if stored and i == 33 else "") for i in range(40)]
+    make_collection(path, rows, vectors, texts=given == "texts")
+    one = Searched(path, False, 100)
+    assert info_answer(one, "w", DIM, None, ())["has_texts"] is stored
+    Collection.open(path).add([Row("new", "another")], vectors[:1])
+    assert one.look()
+    assert info_answer(one, "w", DIM, None, ())["has_texts"] is True
+    if stored:
+        Collection.open(path).delete(["r33", "new"])
+        assert one.look()
+        assert info_answer(one, "w", DIM, None, ())["has_texts"] is False
+
+
 def test_a_version_that_cannot_be_opened_or_has_another_model_is_left(
     words_nv, tmp_path, monkeypatch
 ):

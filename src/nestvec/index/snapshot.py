@@ -314,6 +314,10 @@ class Snapshot:
         """The texts at some positions, in their order."""
         return self.rows(positions, ("text",))["text"]
 
+    def has_texts(self) -> bool:
+        """Whether any row has a text: rows built from vectors alone may have none."""
+        return self._store.any_matching("text != ''")
+
     def matching(self, where: str) -> NDArray[np.int64]:
         """The positions (m,) of the rows that match a SQL predicate on the columns, rising.
 

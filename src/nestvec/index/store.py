@@ -153,6 +153,14 @@ class RowStore:
                 ) from None
         return found
 
+    def any_matching(self, predicate: str) -> bool:
+        """Whether a row that is not deleted matches a SQL predicate; reads as far as the first."""
+        with reading(self._folder):
+            scanner = self._dataset.scanner(
+                columns=[], filter=predicate, limit=1, with_row_address=True
+            )
+            return any(batch.num_rows for batch in scanner.to_batches())
+
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> dict[str, list[Any]]:
         """The values of some columns at some positions, in the order of the positions."""
         if not len(rows):

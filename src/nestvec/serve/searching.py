@@ -19,7 +19,6 @@ from nestvec.errors import UserError
 from nestvec.index.plan import Plan
 from nestvec.index.snapshot import Result, Snapshot
 from nestvec.index.store import ROWS_FOLDER
-from nestvec.jobs.encoders import kind_of
 from nestvec.serve.faults import Fault
 from nestvec.serve.readers import SearchAsked
 
@@ -72,6 +71,7 @@ class Searched:
     def _take(self, snapshot: Snapshot) -> None:
         self._itemsize = snapshot.sizes().vector_bytes // snapshot.dim
         self.curve = evidence_curve(snapshot.evidence())
+        self.has_texts = snapshot.has_texts()
         self.snapshot = snapshot
 
     def warm_up(self) -> None:
@@ -315,7 +315,7 @@ def info_answer(
         "measure": measure,
         "full": full,
         "has_vectors": snapshot.has_vectors,
-        "has_texts": kind_of(snapshot.manifest.encoder) == "texts",
+        "has_texts": searched.has_texts,
         "searchable": True,
         "version": __version__,
         "collection_version": snapshot.version,
