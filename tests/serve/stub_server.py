@@ -87,6 +87,7 @@ class Stub:
             "ms": 0.5,
             "bytes_per_vector": read,
             "encode_ms": 2.0,
+            "collection_version": self.info["collection_version"],
         }
 
 

@@ -93,6 +93,8 @@ def test_info_tells_what_is_served(server):
     assert found["dims"] == [8, 16, 32]
     assert [point["bytes"] for point in found["curve"]] == [4, 8]
     assert found["has_texts"] is found["has_vectors"] is found["searchable"] is True
+    searched = server.ask("POST", "/search", {"query": "row", "k": 1}).json
+    assert searched["collection_version"] == found["collection_version"]
 
 
 def test_models_are_listed(server):

@@ -396,6 +396,29 @@ def test_who_wants_no_motion_gets_none(visit: Open) -> None:
         assert min(page.evaluate("moves"), 1) == moves
 
 
+def test_rows_that_are_added_while_the_page_is_open_are_counted(visit: Open, stub: Stub) -> None:
+    page = visit()
+    ask(page)
+    shows(page, "near", ROWS[:10])
+    page.locator("#slider").fill("0")
+    shows(page, "near", ranked({"bytes": 4})[:10])
+    page.fill("#question", "half of another que")
+    stub.info |= {"rows": 1234, "collection_version": 2, "plan": "8B:10"}
+    page.locator("#slider").fill("1")
+    expect(page.locator("#facts")).to_contain_text("1,234 rows")
+    expect(page.locator("#facts")).to_contain_text("plan 8B:10")
+    # what the reader was doing stays
+    expect(page.locator("#slider")).to_have_value("1")
+    expect(page.locator("#question")).to_have_value("half of another que")
+    shows(page, "near", ranked({"bytes": 8})[:10])
+    # a cut that is there no more
+    stub.info |= {"cuts": [4, 16], "collection_version": 3}
+    ask(page)
+    expect(page.locator("#slider")).to_have_attribute("max", "1")
+    expect(page.locator("#slider")).to_have_value("1")
+    shows(page, "near", ROWS[:10])
+
+
 def test_the_page_and_the_server_agree(visit: Open, serving: Callable[..., Any]) -> None:
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")

@@ -119,7 +119,9 @@ def test_a_newer_version_is_taken(words_nv, tmp_path, monkeypatch):
     assert not one.look()
     vector = WordEncoder().encode(["something quite new"], "query")
     Collection.open(path).add([Row("new", "something quite new")], vector)
-    assert one.search(vector[0], asked(k=1)).result.hits[0].id == "new"
+    found = one.search(vector[0], asked(k=1))
+    assert found.result.hits[0].id == "new"
+    assert search_answer(found, 9, 0.0)["collection_version"] == one.snapshot.version == 2
     assert not one.look()
     assert info_answer(one, "w", DIM, "words", ())["rows"] == ROWS + 1
 

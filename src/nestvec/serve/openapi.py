@@ -232,6 +232,7 @@ def _answers() -> dict[str, Any]:
                 "ms": _NUMBER,
                 "bytes_per_vector": _COUNT,
                 "encode_ms": _NUMBER,
+                "collection_version": _COUNT,
             }
         ),
         "Info": _object(

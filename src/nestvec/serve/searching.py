@@ -34,13 +34,14 @@ _LARGEST = 1 << 30
 @dataclass(frozen=True)
 class Found:
     """What one search found. plan: as it ran. ms: milliseconds of it. bytes_per_vector: of a row's
-    code, facts and vector, those that the plan may read.
+    code, facts and vector, those that the plan may read. version: of the collection.
     """
 
     plan: Plan
     result: Result
     ms: float
     bytes_per_vector: int
+    version: int
 
 
 class Searched:
@@ -171,7 +172,7 @@ class Searched:
                 code="damaged",
             ) from None
         ms = (time.perf_counter() - begun) * 1000
-        return Found(plan, result, ms, self.bytes_per_vector(plan))
+        return Found(plan, result, ms, self.bytes_per_vector(plan), self.snapshot.version)
 
     def bytes_per_vector(self, plan: Plan) -> int:
         """Bytes of a row that a plan may read: code, facts and vector, each once."""
@@ -257,6 +258,7 @@ def search_answer(found: Found, snippet: int, encode_ms: float) -> dict[str, Any
         "ms": round(found.ms, 3),
         "bytes_per_vector": found.bytes_per_vector,
         "encode_ms": round(encode_ms, 3),
+        "collection_version": found.version,
     }
 
 

@@ -36,6 +36,34 @@ async function load() {
   }
 }
 
+/**
+ * Tell what is known anew where an answer came from another version of the collection, and ask again
+ * what older ones have answered. Where the server does not say, the next answer asks.
+ */
+async function renew(version) {
+  if (version === state.info.collection_version || state.renewing) return;
+  state.renewing = true;
+  try {
+    const before = { plan: state.info.plan, way: state.way, value: state.way.value };
+    const values = [ways.bytes, ways.dims].map((way) => [way, way.value]);
+    state.info = await info();
+    if (byId("plan").value === before.plan) byId("plan").value = "";
+    introduce();
+    for (const [way, value] of values) way.set(value);
+    take(before.way.word()[0]);
+    const isOther = state.way !== before.way || state.way.value !== before.value;
+    if (isOther) toAddress("replace");
+    const isOld = (side) =>
+      state.shown[side] && state.shown[side].answer.collection_version !== state.info.collection_version;
+    if (isOther || isOld("near")) void ask("near");
+    if (isOld("far")) void ask("far");
+  } catch (error) {
+    if (!(error instanceof Refusal || error instanceof Away)) throw error;
+  } finally {
+    state.renewing = false;
+  }
+}
+
 /** What an answer is about: hits are compared only where this is the same. */
 const about = () => `${byId("k").value} ${state.question}`;
 
@@ -56,6 +84,7 @@ async function ask(side) {
     if (state.asked[side] !== own) return;
     state.shown[side] = { ...told, at: near ? way.at(answer, value) : "", answer };
     calm(side);
+    void renew(answer.collection_version);
   } catch (error) {
     if (error instanceof Overtaken || state.asked[side] !== own) return;
     state.shown[side] = null;

@@ -3,6 +3,8 @@
 export const state = {
   /** What /info said, or null. */
   info: null,
+  /** Whether that is being asked for again. */
+  renewing: false,
   /** The present way to rank: one of ways.js. */
   way: null,
   /** As it was last sent, or empty. */
