@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestvec.cli.bars import bars
-from nestvec.cli.options import json_option
-from nestvec.cli.output import print_json, print_table, say
-from nestvec.errors import UserError
+from nestvec.cli.options import json_option, parsed_widths
+from nestvec.cli.output import print_json, print_table, say, signed_interval
 from nestvec.jobs.settings import ADAPTERS, AdaptSettings, default
 from nestvec.report.style import number
 
@@ -64,7 +63,7 @@ def command(vectors: str, out: str, widths: str | None, as_json: bool, **options
     It is compared with prefix, random, variance order, PCA and SVD on a fifth of the pairs, which
     it was not trained on, and written where it is better.
     """
-    settings = AdaptSettings(widths=_parsed(widths), **options)
+    settings = AdaptSettings(widths=parsed_widths(widths), **options)
     from nestvec.jobs.adapt_inputs import check_adapt
 
     check_adapt(vectors, out, settings)
@@ -89,19 +88,9 @@ def _print(verdict: Verdict) -> None:
             str(each.size),
             number(each.value),
             f"{each.baseline} {number(each.baseline_value)}",
-            f"{each.difference.value:+.3f} [{each.difference.low:+.3f}, "
-            f"{each.difference.high:+.3f}]",
+            signed_interval(each.difference.value, each.difference.low, each.difference.high),
         )
         for each in verdict.sizes
     ]
     title = f"{verdict.method} at equal bytes, {verdict.queries:,} held-out queries"
     print_table(title, [*columns, ("difference", False)], rows)
-
-
-def _parsed(widths: str | None) -> tuple[int, ...] | None:
-    if widths is None:
-        return None
-    try:
-        return tuple(sorted({int(width) for width in widths.split(",")}))
-    except ValueError:
-        raise UserError(f"widths are whole numbers with commas; got {widths!r}.") from None

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestvec.cli.bars import bars
-from nestvec.cli.options import json_option
-from nestvec.cli.output import interval, print_json, print_table, say, warn
-from nestvec.errors import UserError
+from nestvec.cli.options import (
+    column_options,
+    encoder_options,
+    json_option,
+    parsed_widths,
+    together,
+)
+from nestvec.cli.output import interval, print_json, print_table, say, signed_interval, warn
 from nestvec.jobs.settings import (
     CASCADE_POLICIES,
     COUNTED,
     HEADS,
     ClassifySettings,
-    EmbedSettings,
     default,
 )
 from nestvec.report.style import number
@@ -33,29 +37,12 @@ def command() -> None:
 
 def _row_options(function: Any) -> Any:
     """What predict and fit are given of rows and their model."""
-    for option in reversed(
-        (
-            click.option(
-                "--labels", metavar="FILE", help="Labels of vectors: one a line, or .npy."
-            ),
-            click.option("--label-column", metavar="NAME", help="The column of labels.  [label]"),
-            click.option("--text-column", metavar="NAME", help="The column of texts.  [text]"),
-            click.option("--vector-column", metavar="NAME", help="The column of vectors."),
-            click.option(
-                "--trust-remote-code", is_flag=True, help="Let the model's repository run its code."
-            ),
-            click.option("--api", metavar="URL", help="An OpenAI-compatible server to embed with."),
-            click.option(
-                "--device",
-                metavar="NAME",
-                default=default(EmbedSettings, "device"),
-                show_default=True,
-                help="Where the model runs.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return together(
+        click.option("--labels", metavar="FILE", help="Labels of vectors: one a line, or .npy."),
+        click.option("--label-column", metavar="NAME", help="The column of labels.  [label]"),
+        column_options,
+        encoder_options,
+    )(function)
 
 
 @command.command("fit", short_help="Fit heads and a cascade on labelled rows.")
@@ -111,7 +98,7 @@ def fit(src: str, out: str, widths: str | None, as_json: bool, **options: Any) -
     out: half of that sets the thresholds that the figures of the other half are of, and all of it
     those that are written. A report is written into DIR.
     """
-    settings = ClassifySettings(widths=_parsed(widths), **options)
+    settings = ClassifySettings(widths=parsed_widths(widths), **options)
     from nestvec.jobs.classify import classify_fit_with
 
     result = classify_fit_with(src, out, settings, bars())
@@ -162,7 +149,7 @@ def _print_fit(result: ClassifyResult) -> None:
             [
                 str(each.width),
                 interval(each.accuracy.value, each.accuracy.low, each.accuracy.high),
-                _signed(each.from_full.value, each.from_full.low, each.from_full.high),
+                signed_interval(each.from_full.value, each.from_full.low, each.from_full.high),
                 f"{each.stopped:.1%}",
             ]
             for each in result.widths
@@ -172,7 +159,7 @@ def _print_fit(result: ClassifyResult) -> None:
     say(
         f"cascade ({result.policy}, {result.counted}): accuracy "
         f"{interval(right.value, right.low, right.high)}, from the widest "
-        f"{_signed(lost.value, lost.low, lost.high)}"
+        f"{signed_interval(lost.value, lost.low, lost.high)}"
     )
     say(
         f"a row reads {cascade.last:.1f} dimensions last and {cascade.sum:.1f} in all, of "
@@ -209,16 +196,3 @@ def _summary(result: Predicted) -> list[str]:
         f"{result.sum:.1f} in all"
     )
     return found
-
-
-def _signed(value: float, low: float, high: float) -> str:
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
-def _parsed(widths: str | None) -> tuple[int, ...] | None:
-    if widths is None:
-        return None
-    try:
-        return tuple(sorted({int(width) for width in widths.split(",")}))
-    except ValueError:
-        raise UserError(f"widths are whole numbers with commas; got {widths!r}.") from None

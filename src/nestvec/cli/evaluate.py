@@ -12,11 +12,12 @@ from nestvec.cli.options import (
     label_options,
     measure_options,
     model_options,
+    parsed_widths,
     read_options,
+    together,
 )
 from nestvec.cli.output import interval, print_json, print_table, warn
 from nestvec.data.tasks import KINDS
-from nestvec.errors import UserError
 from nestvec.jobs.settings import EvaluateSettings
 
 if TYPE_CHECKING:
@@ -35,33 +36,29 @@ _OF_CLASSES = (
 
 def class_options(function: Any) -> Any:
     """The options of ClassesSettings."""
-    for option in reversed(
-        (
-            click.option("--labels", metavar="FILE", help="Classes: labels of vectors."),
-            click.option("--label-column", metavar="NAME", help="Classes: the column of labels."),
-            click.option("--test", metavar="SRC", help="Classes: the rows to tell of."),
-            click.option("--widths", metavar="LIST", help="Classes: dimensions, such as 8,32."),
-            click.option("--coarse", metavar="FILE", help="Classes: a map of classes to groups."),
-            click.option(
-                "--shifted", metavar="SRC", multiple=True, help="Classes: asked of the same rows."
-            ),
-            click.option("--class-map", metavar="FILE", help="Classes: of --shifted to SRC's."),
-            click.option(
-                "--corrupt",
-                metavar="KIND[:N]",
-                multiple=True,
-                help="Classes: noise, blur, contrast, jpeg, occlusion or all, severity 1 to 5.",
-            ),
-            click.option(
-                "--long-tail",
-                type=float,
-                metavar="SHARE",
-                help="Classes: cut train rows, the last class to this share.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return together(
+        click.option("--labels", metavar="FILE", help="Classes: labels of vectors."),
+        click.option("--label-column", metavar="NAME", help="Classes: the column of labels."),
+        click.option("--test", metavar="SRC", help="Classes: the rows to tell of."),
+        click.option("--widths", metavar="LIST", help="Classes: dimensions, such as 8,32."),
+        click.option("--coarse", metavar="FILE", help="Classes: a map of classes to groups."),
+        click.option(
+            "--shifted", metavar="SRC", multiple=True, help="Classes: asked of the same rows."
+        ),
+        click.option("--class-map", metavar="FILE", help="Classes: of --shifted to SRC's."),
+        click.option(
+            "--corrupt",
+            metavar="KIND[:N]",
+            multiple=True,
+            help="Classes: noise, blur, contrast, jpeg, occlusion or all, severity 1 to 5.",
+        ),
+        click.option(
+            "--long-tail",
+            type=float,
+            metavar="SHARE",
+            help="Classes: cut train rows, the last class to this share.",
+        ),
+    )(function)
 
 
 @click.command("evaluate", short_help="Measure every method at every byte count.")
@@ -136,12 +133,7 @@ def _classes(
         raise click.UsageError("--task classes needs a SRC.")
     from nestvec.jobs.classes import ClassesSettings, evaluate_classes
 
-    widths = named.pop("widths")
-    if widths is not None:
-        try:
-            widths = tuple(int(width) for width in widths.split(","))
-        except ValueError:
-            raise UserError(f"widths are whole numbers with commas; got {widths!r}.") from None
+    widths = parsed_widths(named.pop("widths"))
     result = evaluate_classes(src, settings, ClassesSettings(widths=widths, **named), bars())
     if as_json:
         print_json(result.to_json())

@@ -9,6 +9,7 @@ import click
 
 from nestvec.data.documents import SPLITS
 from nestvec.data.rows import KINDS
+from nestvec.errors import UserError
 from nestvec.jobs.settings import (
     SIMILARITIES,
     EmbedSettings,
@@ -18,10 +19,11 @@ from nestvec.jobs.settings import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 
-def _all(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+def together(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """One decorator of several, whose options --help lists in this order."""
+
     def apply(function: F) -> F:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -35,22 +37,18 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
 
 
-_KIND: tuple[Decorator[Any], ...] = (
-    click.option(
-        "--kind",
-        type=click.Choice(KINDS),
-        help="What of SRC is meant.  [what it holds]",
-    ),
-    click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
-)
-
-
-def read_options(function: F) -> F:
-    """The options of ReadSettings but --queries and --qrels."""
-    return _all(
-        click.option("--demo", is_flag=True, help="Use the running Python's own documentation."),
+def column_options(function: F) -> F:
+    """--text-column and --vector-column."""
+    return together(
         click.option("--text-column", metavar="NAME", help="The column of texts.  [text]"),
         click.option("--vector-column", metavar="NAME", help="The column of vectors."),
+    )(function)
+
+
+def row_options(function: F) -> F:
+    """How a source is read as rows: its columns, --split, --kind and --skip-broken."""
+    return together(
+        column_options,
         click.option(
             "--split",
             type=click.Choice(SPLITS),
@@ -58,18 +56,34 @@ def read_options(function: F) -> F:
             show_default=True,
             help="Cut long texts into rows.",
         ),
-        *_KIND,
+        click.option(
+            "--kind", type=click.Choice(KINDS), help="What of SRC is meant.  [what it holds]"
+        ),
+        click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
     )(function)
 
 
-def kind_options(function: F) -> F:
-    """--kind and --skip-broken."""
-    return _all(*_KIND)(function)
+def read_options(function: F) -> F:
+    """The options of ReadSettings but --queries and --qrels."""
+    return together(
+        click.option("--demo", is_flag=True, help="Use the running Python's own documentation."),
+        row_options,
+    )(function)
+
+
+def parsed_widths(widths: str | None) -> tuple[int, ...] | None:
+    """The numbers of --widths, rising; raises UserError where they are none."""
+    if widths is None:
+        return None
+    try:
+        return tuple(sorted({int(width) for width in widths.split(",")}))
+    except ValueError:
+        raise UserError(f"widths are whole numbers with commas; got {widths!r}.") from None
 
 
 def label_options(function: F) -> F:
     """--queries and --qrels."""
-    return _all(
+    return together(
         click.option("--queries", metavar="FILE", help="Queries; else those beside SRC."),
         click.option(
             "--qrels", metavar="FILE", help="Judgements, a file or a split; else those beside SRC."
@@ -80,6 +94,7 @@ def label_options(function: F) -> F:
 _TRUST = click.option(
     "--trust-remote-code", is_flag=True, help="Let the model's repository run its code."
 )
+_API = click.option("--api", metavar="URL", help="An OpenAI-compatible server to embed with.")
 _DEVICE = click.option(
     "--device",
     metavar="NAME",
@@ -91,7 +106,7 @@ _DEVICE = click.option(
 
 def opening_options(function: F) -> F:
     """What a collection's own model needs in order to be loaded again."""
-    return _all(
+    return together(
         _TRUST,
         click.option(
             "--api",
@@ -102,9 +117,14 @@ def opening_options(function: F) -> F:
     )(function)
 
 
+def encoder_options(function: F) -> F:
+    """What any model needs in order to be loaded."""
+    return together(_TRUST, _API, _DEVICE)(function)
+
+
 def model_options(function: F) -> F:
     """The options of EmbedSettings."""
-    return _all(
+    return together(
         click.option(
             "--model",
             metavar="NAME",
@@ -115,7 +135,7 @@ def model_options(function: F) -> F:
         click.option("--query-prompt", metavar="TEXT", help="Goes before each query."),
         click.option("--doc-prompt", metavar="TEXT", help="Goes before each document."),
         _TRUST,
-        click.option("--api", metavar="URL", help="An OpenAI-compatible server to embed with."),
+        _API,
         click.option(
             "--dimensions", type=int, metavar="N", help="How many to ask the API or model for."
         ),
@@ -130,7 +150,7 @@ def model_options(function: F) -> F:
 
 def measure_options(function: F) -> F:
     """The options of EvaluateSettings."""
-    return _all(
+    return together(
         click.option(
             "--metric",
             metavar="NAME",
@@ -169,7 +189,7 @@ def measure_options(function: F) -> F:
 
 def wish_options(function: F) -> F:
     """--keep and --max-bytes."""
-    return _all(
+    return together(
         click.option(
             "--keep",
             type=float,

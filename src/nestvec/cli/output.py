@@ -79,3 +79,8 @@ def print_table(
 def interval(value: float, low: float, high: float) -> str:
     """A value with its interval: .679 [.641, .716]."""
     return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def signed_interval(value: float, low: float, high: float) -> str:
+    """A difference with its interval: +0.041 [-0.002, +0.080]."""
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -19,6 +20,12 @@ from nestvec.serve.settings import (
 
 _OWN = ServeSettings()
 _LIMITS = Limits()
+
+
+def _limit(name: str, field: str, words: str) -> Callable[[Any], Any]:
+    """The option `name` for a field of Limits, a number, whose default is there."""
+    own = getattr(_LIMITS, field)
+    return click.option(name, field, type=type(own), default=own, show_default=True, help=words)
 
 
 @click.command("serve", short_help="Answer embeddings and searches over HTTP.")
@@ -38,48 +45,14 @@ _LIMITS = Limits()
     show_default=True,
     help="Of one request.",
 )
-@click.option(
-    "--max-texts", type=int, default=_LIMITS.texts, show_default=True, help="Of one request."
-)
-@click.option(
-    "--max-characters",
-    type=int,
-    default=_LIMITS.text_characters,
-    show_default=True,
-    help="Of one text.",
-)
-@click.option("--max-k", type=int, default=_LIMITS.hits, show_default=True, help="Of one search.")
-@click.option(
-    "--rate",
-    type=float,
-    default=_LIMITS.requests_per_s,
-    show_default=True,
-    help="Requests a second of one client; 0 for no limit.",
-)
-@click.option(
-    "--burst", type=int, default=_LIMITS.burst, show_default=True, help="Requests at once of one."
-)
-@click.option(
-    "--send-seconds",
-    type=float,
-    default=_LIMITS.send_s,
-    show_default=True,
-    help="A client has for sending a request.",
-)
-@click.option(
-    "--max-waiting",
-    type=int,
-    default=_LIMITS.waiting,
-    show_default=True,
-    help="Texts that wait for the model.",
-)
-@click.option(
-    "--batch",
-    type=int,
-    default=_LIMITS.batch_texts,
-    show_default=True,
-    help="Texts encoded at once.",
-)
+@_limit("--max-texts", "texts", "Of one request.")
+@_limit("--max-characters", "text_characters", "Of one text.")
+@_limit("--max-k", "hits", "Of one search.")
+@_limit("--rate", "requests_per_s", "Requests a second of one client; 0 for no limit.")
+@_limit("--burst", "burst", "Requests at once of one.")
+@_limit("--send-seconds", "send_s", "A client has for sending a request.")
+@_limit("--max-waiting", "waiting", "Texts that wait for the model.")
+@_limit("--batch", "batch_texts", "Texts encoded at once.")
 @opening_options
 @json_option
 def command(
@@ -89,36 +62,22 @@ def command(
     api_key: str | None,
     any_dimensions: bool,
     max_body_mb: float,
-    max_texts: int,
-    max_characters: int,
-    max_k: int,
-    rate: float,
-    burst: int,
-    send_seconds: float,
-    max_waiting: int,
-    batch: int,
     trust_remote_code: bool,
     api: str | None,
     device: str,
     as_json: bool,
+    **limits: Any,
 ) -> None:
     """Serve a collection, with a page to search it at /, or a model, until it is interrupted.
 
     POST /v1/embeddings answers as OpenAI's API does, POST /search finds rows, and GET /openapi.json
     lists all there is.
     """
-    limits = Limits(
+    allowed = Limits(
         body_bytes=round(max_body_mb * 2**20) if max_body_mb < 2**20 else 2**40,
-        texts=max_texts,
-        text_characters=max_characters,
-        hits=max_k,
-        requests_per_s=rate,
-        burst=burst,
-        send_s=send_seconds,
-        waiting=max_waiting,
-        batch_texts=batch,
+        **limits,
     )
-    settings = ServeSettings(host, port, key_of(api_key), any_dimensions, limits)
+    settings = ServeSettings(host, port, key_of(api_key), any_dimensions, allowed)
     _serve(target, settings, as_json, trust_remote_code=trust_remote_code, api=api, device=device)
 
 
