@@ -13,7 +13,6 @@ from nestvec.measure.classes import ap_at_k, relevant_hits
 from nestvec.measure.intervals import bootstrap_means
 
 HITS = 10
-RANKED = 2 * HITS
 MARGIN = 0.005
 """Half a point of mAP@10."""
 PAIRS = {

@@ -187,7 +187,3 @@ def _cell(cell: Mapping[str, Any] | None, *, signed: bool) -> str:
         seeds = " ".join(f"{each:.3f}" for each in cell["seeds"])
         return f"{cell['value']:.3f} ({seeds})"
     return f"{cell['value']:{sign}.3f} [{cell['low']:{sign}.3f}, {cell['high']:{sign}.3f}]"
-
-
-def _point(cell: Mapping[str, float]) -> tuple[float, float, float]:
-    return cell["value"], cell["low"], cell["high"]

@@ -79,7 +79,7 @@ def test_cells_equal_brute_force_sorting_with_its_intervals():
     np.testing.assert_allclose(full_values, full)
 
 
-def test_evidence_survives_json_and_forgets_single_queries(tmp_path):
+def test_evidence_survives_json_and_forgets_single_queries():
     documents = _documents()
     seen = np.arange(12) < 5
     evidence = evaluate_grid(
@@ -90,10 +90,8 @@ def test_evidence_survives_json_and_forgets_single_queries(tmp_path):
     assert [(part.name, part.queries) for part in again.parts] == [("seen", 5), ("unseen", 7)]
     with pytest.raises(UserError, match="evaluate again"):
         again.query_values()
-    evidence.save_values(tmp_path / "values.npz")
-    with np.load(tmp_path / "values.npz") as kept:
-        np.testing.assert_allclose(kept["values"], evidence.values, atol=1e-6)
-        assert kept["full"].shape == (12,)
+    values, full = evidence.query_values()
+    assert (values.shape, full.shape) == ((2, 12), (12,))
 
 
 def test_parts_are_means_over_their_queries():

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from nestvec.data.images import Images, is_images, of_pixels, open_images
+from nestvec.data.image_places import holds_images
+from nestvec.data.images import Images, of_pixels, open_images
 from nestvec.errors import UserError
 
 
@@ -49,7 +50,7 @@ def test_a_folder_of_folders_has_a_class_a_folder(tmp_path):
     assert found.classes == ("cat", "dog", "eel")
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 2]
     np.testing.assert_array_equal(found.pixels([3, 0]), pixels[[0, 1]])
-    assert is_images(tmp_path)
+    assert holds_images(tmp_path)
 
 
 def test_a_folder_of_files_has_no_labels(tmp_path):
@@ -70,7 +71,7 @@ def test_idx_as_it_is_distributed(tmp_path):
     assert found.classes == ("0", "1", "2")
     assert found.ids[0] == "train-images-idx3-ubyte 0"
     np.testing.assert_array_equal(found.pixels([2])[0, :, :, 1], grey[2])
-    assert is_images(tmp_path / "train-images-idx3-ubyte.gz")
+    assert holds_images(tmp_path / "train-images-idx3-ubyte.gz")
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -86,7 +87,7 @@ def test_a_table_of_bytes_as_datasets_writes_it_or_plain(tmp_path, nested):
     assert found.texts == ("a", "b", "c")
     assert found.ids == ("t.parquet row 0", "t.parquet row 1", "t.parquet row 2")
     np.testing.assert_array_equal(found.pixels(range(3)), pixels)
-    assert is_images(tmp_path / "t.parquet")
+    assert holds_images(tmp_path / "t.parquet")
 
 
 def test_arrays(tmp_path):

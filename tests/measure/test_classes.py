@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from nestvec.errors import UserError
 from nestvec.measure.classes import (
     ap_at_k,
     ap_by_k,
@@ -18,8 +17,6 @@ from nestvec.measure.classes import (
     nearest_rows,
     precision_at_k,
     relevant_hits,
-    renamed_classes,
-    right_among,
 )
 from nestvec.measure.metrics import Measure, Relevance, ranks_in_hits
 
@@ -136,19 +133,3 @@ def test_nearest_rows_of_equal_rows_are_the_smaller() -> None:
     rows = np.array([[0, 0], [1, 0], [2, 0], [1, 1], [-1, 0]], np.float32)
     assert nearest_rows(rows, np.array([[3, 0]], np.float32), 9).tolist() == [[1, 2, 3, 0, 4]]
     assert nearest_rows(rows, np.empty((0, 2), np.float32), 3).shape == (0, 3)
-
-
-def test_a_test_set_of_some_classes_is_told_by_a_class_map() -> None:
-    classes = ("goldfish", "great white shark", "hammerhead", "stingray")
-    columns = renamed_classes(["n01443537", "stingray"], classes, {"n01443537": "goldfish"})
-    assert columns.tolist() == [0, 3]
-    # of the second picture the largest logit of all is a class that the test set has not
-    logits = np.array([[2, 0, 1, 3], [1, 9, 0, 2], [4, 5, 5, 3]], np.float32)
-    assert right_among(logits, np.array([1, 1, 1]), columns).tolist() == [1, 1, 0]
-
-
-def test_class_maps_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UserError, match=r"2 of 3 are not: n2 \(carp\), eel"):
-        renamed_classes(["n1", "n2", "eel"], ("cat",), {"n1": "cat", "n2": "carp"})
-    with pytest.raises(UserError, match="'cat' is meant twice"):
-        renamed_classes(["n1", "cat"], ("cat", "dog"), {"n1": "cat"})

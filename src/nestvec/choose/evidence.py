@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,8 +78,8 @@ class Evidence:
 
     fitted_rows: rows that methods were fitted on; fitted_on_relevant: whether relevant rows
     may be among them. seconds: of the whole evaluation. left_out: methods that could not run
-    and why. values: (cells, q) and full_values (q,) of every query, in no JSON; see
-    save_values. They are None in evidence that was read back without them.
+    and why. values: (cells, q) and full_values (q,) of every query, in no JSON: None
+    in evidence that was read back.
     """
 
     measure: str
@@ -144,14 +143,6 @@ class Evidence:
     def from_json(cls, text: str) -> Evidence:
         """What to_json wrote."""
         return cls.from_config(json.loads(text))
-
-    def save_values(self, path: str | Path) -> None:
-        """Write the values of single queries as .npz: values (cells, q), full (q,), float32.
-
-        Raises UserError where there are none.
-        """
-        values, full = self.query_values()
-        np.savez_compressed(path, values=values.astype(np.float32), full=full.astype(np.float32))
 
     def query_values(self) -> tuple[F64, F64]:
         """values (cells, q) and full_values (q,). Raises UserError where they were not kept."""

@@ -22,7 +22,6 @@ from nestvec import tables
 from nestvec.data.image_places import (
     COLUMNS,
     SUFFIXES,
-    holds_images,
     image_files,
     is_idx,
     is_image,
@@ -188,14 +187,6 @@ class Images:
         except UserError:
             return False
         return True
-
-
-def is_images(where: Path) -> bool:
-    """Whether a place holds images: a folder of them, an IDX file, an array, a table, one file.
-
-    A table does where a column of bytes is named as images are.
-    """
-    return holds_images(where)
 
 
 def open_images(

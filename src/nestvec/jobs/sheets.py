@@ -20,7 +20,7 @@ from nestvec.data.image_places import LABEL
 from nestvec.data.rows import Row
 from nestvec.jobs.questions import Questions
 from nestvec.measure.metrics import exact_top
-from nestvec.report.sheet import Cell, Figure, Hit, Question, Reading
+from nestvec.report.sheet import Cell, Hit, Question, Reading
 
 #: questions shown, and hits of each
 SHOWN_QUESTIONS = 4
@@ -71,11 +71,6 @@ def report_cells(evidence: Evidence) -> tuple[Cell, ...]:
         )
         for cell in evidence.cells
     )
-
-
-def figure(value: float, low: float, high: float) -> Figure:
-    """A value with its interval."""
-    return Figure(value, low, high)
 
 
 def shown_questions(

@@ -24,7 +24,6 @@ try:
 except ImportError:
     raise MissingExtra("a scikit-learn estimator", "train") from None
 
-F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 _AT_ONCE = 4_096  # texts whose states are kept between layers: 100 MB at 16 tokens, 384 wide
 

@@ -7,13 +7,11 @@ intervals take it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.errors import UserError
 from nestvec.measure.metrics import exact_top
 
 F32 = NDArray[np.float32]
@@ -81,48 +79,6 @@ def precision_at_k(relevant: Bools, k: int) -> F64:
 def first_right(relevant: Bools) -> F64:
     """1 where the first hit is relevant, 0 elsewhere: (q,), whose mean is 1-NN accuracy."""
     return relevant[:, 0].astype(np.float64)
-
-
-def renamed_classes(
-    names: Sequence[str], classes: Sequence[str], renamed: Mapping[str, str]
-) -> NDArray[np.int64]:
-    """The column, of a model's classes, that each class of a test set stands for: (len(names),).
-
-    names: of the test set's classes, such as its folders'; renamed: {such a name: the model's};
-    a name that is not there is the model's own. So test sets laid out as ImageNet-A, -R, -V2 or
-    -Sketch, folders by WordNet id, are read by models that name classes otherwise.
-    Raises UserError where a class is none of the model's, and where two become one.
-    """
-    column = {name: i for i, name in enumerate(classes)}
-    wanted = [renamed.get(name, name) for name in names]
-    lost = [
-        name if name == meant else f"{name} ({meant})"
-        for name, meant in zip(names, wanted, strict=True)
-        if meant not in column
-    ]
-    if lost:
-        raise UserError(
-            f"every class of a test set is one of the model's; {len(lost)} of {len(names)} are "
-            f"not: {', '.join(lost[:3])}. Map them to the model's names, or leave them out."
-        )
-    found = np.array([column[name] for name in wanted], np.int64)
-    if len(np.unique(found)) < len(found):
-        twice = next(name for name in wanted if wanted.count(name) > 1)
-        raise UserError(
-            f"no two classes of a test set are one of the model's; {twice!r} is meant twice. Give "
-            "each its own."
-        )
-    return found
-
-
-def right_among(logits: F32, labels: NDArray[Any], columns: NDArray[np.int64]) -> F64:
-    """1 where the largest logit among some columns is the right one, 0 elsewhere: (n,).
-
-    logits: (n, classes) of a model; labels: (n,) places in columns (c,). Test sets of some of a
-    model's classes are told so (ImageNet-A: Hendrycks et al. 2021, arXiv:1907.07174).
-    """
-    found: F64 = (logits[:, columns].argmax(axis=1) == labels).astype(np.float64)
-    return found
 
 
 def _precisions(relevant: Bools, k: int) -> F64:
