@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from nestvec.adapters.adapter import Adapter, Stage
 from nestvec.adapters.maps import Linear
-from nestvec.bridge.exported import Source
+from nestvec.bridge.exported import Rows, Source
 from nestvec.codec.nested import Codec
 from nestvec.data.rows import Row
 from nestvec.index.collection import Collection
@@ -96,6 +97,19 @@ def source_of(stored: Callable[..., Path]) -> Callable[..., Source]:
         return Source(Collection.open(stored(metric, spec)))
 
     return get
+
+
+@pytest.fixture
+def broken_source(source_of: Callable[..., Source]) -> Source:
+    """The same, but that the disk goes away after three runs of a hundred rows."""
+    whole = source_of()
+
+    class Broken(Source):
+        def rows(self, batch_rows: int = 100) -> Iterator[Rows]:
+            yield from itertools.islice(whole.rows(100), 3)
+            raise OSError("the disk went away")
+
+    return Broken(whole.opened)
 
 
 @pytest.fixture

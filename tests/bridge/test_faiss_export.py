@@ -10,10 +10,11 @@ import pytest
 
 from nestvec.bridge.export_folder import MARK
 from nestvec.bridge.exported import Place, target_named
-from nestvec.bridge.staged import agrees, held_of, staged_search
 from nestvec.codec.directions import directions
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
+
+from .staged_in_numpy import agrees, held_of, staged_search
 
 faiss = pytest.importorskip("faiss")
 

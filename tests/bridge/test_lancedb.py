@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("lancedb")
 
 from nestvec.bridge.exported import Place, target_named
-from nestvec.bridge.staged import agrees, held_of, staged_search
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
+
+from .staged_in_numpy import agrees, held_of, staged_search
 
 TARGET = target_named("lancedb")
 

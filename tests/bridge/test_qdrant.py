@@ -11,9 +11,10 @@ from qdrant_client import QdrantClient, models
 
 from nestvec.bridge import qdrant
 from nestvec.bridge.exported import Place, target_named
-from nestvec.bridge.staged import agrees, held_of, staged_search
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
+
+from .staged_in_numpy import agrees, held_of, staged_search
 
 TARGET = target_named("qdrant")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from nestvec.bridge import sqlite_vec
-from nestvec.bridge.exported import Place, Source
+from nestvec.bridge.exported import Place
 from nestvec.bridge.sqlite_library import connect
-from nestvec.bridge.staged import agrees, held_of, staged_search
 from nestvec.errors import UserError
-from nestvec.index.collection import Collection
 from nestvec.index.plan import Plan
+
+from .staged_in_numpy import agrees, held_of, staged_search
 
 pytest.importorskip("sqlite_vec")
 
@@ -132,22 +132,13 @@ def test_a_rerun_replaces_ours_and_nothing_else(source_of, tmp_path):
     assert text.read_text().startswith("a few")
 
 
-def test_a_load_that_fails_leaves_what_was_there(source_of, stored, tmp_path, monkeypatch):
+def test_a_load_that_fails_leaves_what_was_there(source_of, broken_source, tmp_path):
     source = source_of()
     out = tmp_path / "papers.sqlite"
     written(source, out).close()
     before = out.read_bytes()
-    broken = Source(Collection.open(stored()))
-
-    def stops(batch_rows=100):
-        for i, run in enumerate(source.rows(100)):
-            if i == 3:
-                raise OSError("the disk went away")
-            yield run
-
-    monkeypatch.setattr(broken, "rows", stops)
     with pytest.raises(OSError, match="went away"):
-        written(broken, out)
+        written(broken_source, out)
     assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["papers.sqlite"]
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nestvec.bridge.staged import Held, agrees, cut_of, held_of, measured, staged_search
+from nestvec.bridge.staged import cut_of
 from nestvec.index.plan import Plan
+
+from .staged_in_numpy import Held, agrees, held_of, measured, staged_search
 
 
 def test_by_hand():

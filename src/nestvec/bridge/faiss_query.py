@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nestvec.bridge.exported import Source
+from nestvec.bridge.staged import ADAPTED, CUT_OF_QUERY, asked_cut
 from nestvec.index.plan import Plan, Stage
 
 _HEAD = '''\
@@ -41,13 +42,6 @@ def measured(rows, query):
 
 ''',
 }
-_STRETCH = '''
-def cut(query, width):
-    """The first coordinates, stretched to the length of the whole."""
-    first = query[:width]
-    return first * (np.linalg.norm(query) / max(np.linalg.norm(first), 1e-30))
-
-'''
 _SEARCH = '''
 def search(query, k={k}):
     """The seqs (k,) of the best rows of a query (d,) float32, best first, and their scores."""
@@ -68,7 +62,7 @@ def query_text(source: Source, plan: Plan, length: float) -> str:
     if len(stages) > 1:
         text += _MEASURES[metric]
     if metric != "cosine" and any(stage.kind == "dims" for stage in stages):
-        text += _STRETCH
+        text += f"\n{CUT_OF_QUERY}\n"
     lines = []
     if metric == "cosine":
         lines.append("query = query / np.linalg.norm(query)")
@@ -87,7 +81,7 @@ def query_text(source: Source, plan: Plan, length: float) -> str:
 def _told(source: Source) -> str:
     lines = ["rows.jsonl has a row's seq, id, title, text and columns a line."]
     if source.opened.adapter is not None:
-        lines.append("Vectors are adapted, and so must a query be: Snapshot.map_queries does it.")
+        lines.append(ADAPTED)
     return "\n".join(lines)
 
 
@@ -123,8 +117,4 @@ def _first(source: Source, stage: Stage, length: float, keep: str) -> list[str]:
 
 
 def _asked(stage: Stage, metric: str) -> str:
-    if stage.kind != "dims":
-        return "query"
-    if metric == "cosine":
-        return f"query[:{stage.amount}]"
-    return f"cut(query, {stage.amount})"
+    return asked_cut(stage.amount, metric) if stage.kind == "dims" else "query"

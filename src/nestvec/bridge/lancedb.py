@@ -27,7 +27,7 @@ from nestvec.bridge.exported import (
     staged_plan,
 )
 from nestvec.bridge.sql import table_name
-from nestvec.bridge.staged import cut_of, reads_signs, widths_of
+from nestvec.bridge.staged import ADAPTED, CUT_OF_QUERY, asked_cut, cut_of, reads_signs, widths_of
 from nestvec.errors import MissingExtra, UserError
 from nestvec.index.files import sync_folder, sync_tree, tree_bytes
 from nestvec.index.plan import Plan, Stage
@@ -121,7 +121,7 @@ def query_text(source: Source, plan: Plan, out: Path, name: str) -> str:
     metric = source.metric
     told = [f'"""nestvec\'s plan {plan} over the table {name}; takes lancedb and numpy alone.']
     if source.opened.adapter is not None:
-        told.append("\nVectors are adapted, and so must a query be: Snapshot.map_queries does it.")
+        told.append(f"\n{ADAPTED}")
     axes = reads_signs(plan) and source.signs.axes is not None
     lines = [*told, '"""', "", "import lancedb", "import numpy as np", ""]
     lines += [f"base = lancedb.connect({str(out)!r})", f'table = base.open_table("{name}")']
@@ -143,14 +143,7 @@ def query_text(source: Source, plan: Plan, out: Path, name: str) -> str:
         '    return found["seq"].to_pylist(), found["_distance"].to_numpy()',
     ]
     if metric != "cosine" and widths_of(plan):
-        lines += [
-            "",
-            "",
-            "def cut(query, width):",
-            '    """The first coordinates, stretched to the length of the whole."""',
-            "    first = query[:width]",
-            "    return first * (np.linalg.norm(query) / max(np.linalg.norm(first), 1e-30))",
-        ]
+        lines += ["", "", *CUT_OF_QUERY.splitlines()]
     lines += [
         "",
         "",
@@ -172,8 +165,7 @@ def _asked(stage: Stage, metric: str) -> str:
         return 'bits, "signs", "hamming"'
     if stage.kind == "raw":
         return f'query, "vector", "{metric}"'
-    cut = f"query[:{stage.amount}]" if metric == "cosine" else f"cut(query, {stage.amount})"
-    return f'{cut}, "{_cut(stage.amount)}", "{metric}"'
+    return f'{asked_cut(stage.amount, metric)}, "{_cut(stage.amount)}", "{metric}"'
 
 
 def _cut(width: int) -> str:

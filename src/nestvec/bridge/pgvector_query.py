@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nestvec.bridge.exported import Source
 from nestvec.bridge.sql import commented, stage_name
-from nestvec.bridge.staged import reads_signs, widths_of
+from nestvec.bridge.staged import ADAPTED, reads_signs, widths_of
 from nestvec.index.plan import Plan, Stage
 
 MARK = "nestvec export"
@@ -61,7 +61,7 @@ def told_query(source: Source, plan: Plan, name: str) -> str:
     first = index_of(plan.stages[0], source.metric)[0]
     lines.append(f"{name}_idx is HNSW over {first}; SET enable_indexscan = off scans all rows.")
     if source.opened.adapter is not None:
-        lines.append("Vectors are adapted, and so must a query be: Snapshot.map_queries does it.")
+        lines.append(ADAPTED)
     return commented("\n".join(lines))
 
 

@@ -29,7 +29,7 @@ from nestvec.bridge.export_folder import (
 )
 from nestvec.bridge.exported import Exported, Place, Rows, Source, Target, check_kinds
 from nestvec.bridge.sql import table_name
-from nestvec.bridge.staged import cut_of, widths_of
+from nestvec.bridge.staged import ADAPTED, CUT_OF_QUERY, asked_cut, cut_of, widths_of
 from nestvec.errors import MissingExtra, UserError
 from nestvec.index.plan import Plan, Stage
 from nestvec.progress import Progress, quiet
@@ -134,7 +134,7 @@ def query_text(source: Source, plan: Plan, place: Place, name: str) -> str:
     metric = source.metric
     told = [f'"""nestvec\'s plan {plan} over the collection {name}; takes qdrant-client and numpy.']
     if source.opened.adapter is not None:
-        told.append("\nVectors are adapted, and so must a query be: Snapshot.map_queries does it.")
+        told.append(f"\n{ADAPTED}")
     where = f"path={str(place.out)!r}"
     if place.dsn is not None:
         where = f'url={place.dsn!r}, api_key=os.environ.get("{KEY_VARIABLE}")'
@@ -151,14 +151,7 @@ def query_text(source: Source, plan: Plan, place: Place, name: str) -> str:
             "binary = models.SearchParams(quantization=rescored)",
         ]
     if metric != "cosine" and widths_of(plan):
-        lines += [
-            "",
-            "",
-            "def cut(query, width):",
-            '    """The first coordinates, stretched to the length of the whole."""',
-            "    first = query[:width]",
-            "    return first * (np.linalg.norm(query) / max(np.linalg.norm(first), 1e-30))",
-        ]
+        lines += ["", "", *CUT_OF_QUERY.splitlines()]
     lines += [
         "",
         "",
@@ -184,11 +177,8 @@ def query_text(source: Source, plan: Plan, place: Place, name: str) -> str:
 
 
 def _asked(stage: Stage, metric: str) -> str:
-    if stage.kind == "raw":
-        return "query.tolist()"
-    if metric == "cosine":
-        return f"query[:{stage.amount}].tolist()"
-    return f"cut(query, {stage.amount}).tolist()"
+    asked = "query" if stage.kind == "raw" else asked_cut(stage.amount, metric)
+    return f"{asked}.tolist()"
 
 
 def _name(stage: Stage) -> str:

@@ -31,7 +31,7 @@ from nestvec.bridge.exported import (
 )
 from nestvec.bridge.sql import check_columns, commented, quoted, stage_name, table_name
 from nestvec.bridge.sqlite_library import connect
-from nestvec.bridge.staged import cut_of, reads_signs, widths_of
+from nestvec.bridge.staged import ADAPTED, cut_of, reads_signs, widths_of
 from nestvec.errors import UserError
 from nestvec.index.files import sync_folder
 from nestvec.index.plan import Plan, Stage
@@ -172,7 +172,7 @@ def _told(source: Source, plan: Plan, name: str) -> str:
             )
         )
     if source.opened.adapter is not None:
-        lines.append("Vectors are adapted, and so must a query be: Snapshot.map_queries does it.")
+        lines.append(ADAPTED)
     return "\n".join(lines)
 
 
