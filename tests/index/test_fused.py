@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from numpy.typing import NDArray
 
-from nestvec.index import fused, kernels
+from nestvec.index import fused, kernels, kernels_shuffles
 from nestvec.index.bit_slices import bit_slices
+from nestvec.index.kernels_shuffles import LIMITS, SHUFFLED_ROWS, below_limits
+from nestvec.index.quantized_tables import by_deficits, by_fours
 from nestvec.index.runs import CodeRun, PlaneRun, SignRun
 from nestvec.index.scan import Shortlist, scan, sign_scores
 
@@ -95,6 +98,8 @@ def test_a_compiled_scan_finds_what_the_plain_one_does(
     ends = (n // 3, n) if n > 2 and data.draw(st.booleans()) else (n,)
     alive = rng.random(n) < 0.5 if data.draw(st.booleans()) else None
     with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans(), "without shuffles"):
+            patch.setattr(fused, "SHUFFLES", False)
         if data.draw(st.booleans(), "threads"):
             patch.setattr(fused, "_FEW_LOOK_UPS", 0)
             patch.setattr(fused, "_HELD_ENTRIES", 8 * keep)
@@ -253,7 +258,7 @@ def test_bounds_of_four_are_above_every_sum_and_near_it(data: st.DataObject) -> 
     scale = data.draw(st.sampled_from([1e-6, 1.0, 1e4]))
     offset = data.draw(st.sampled_from([0.0, 1.0, -50.0]))
     tables = ((rng.standard_normal((q, width, 16)) + offset) * scale).astype(np.float32)
-    fours, bounds = fused.by_fours(tables)
+    fours, bounds = by_fours(tables)
     words = rng.integers(0, 16, (40, width))
     words[0] = tables[0].argmax(axis=1)  # the largest sum there is
     looked_up = fours[:, np.arange(width), words].sum(axis=2, dtype=np.uint64)
@@ -267,3 +272,78 @@ def test_bounds_of_four_are_above_every_sum_and_near_it(data: st.DataObject) -> 
         spread = (tables[query].max(axis=1) - tables[query].min(axis=1)).sum()
         size = np.abs(tables[query]).max(axis=1).sum()
         assert (most - sums <= spread * width / 30_000 + (size + spread) * (width + 5) * 1e-6).all()
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_sum_is_at_most_what_its_deficits_leave_of_the_largest(data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    q, width = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 70))
+    scale = data.draw(st.sampled_from([1e-6, 1.0, 1e4]))
+    offset = data.draw(st.sampled_from([0.0, 1.0, -50.0]))
+    tables = ((rng.standard_normal((q, width, 16)) + offset) * scale).astype(np.float32)
+    deficits, bounds = by_deficits(tables)
+    words = rng.integers(0, 16, (40, width))
+    words[0] = tables[0].argmax(axis=1)  # the largest sum there is
+    for query in range(q):
+        sums = np.zeros(40, np.float32)
+        for j in range(width):
+            sums += tables[query, j, words[:, j]]
+        step, top = bounds[query].astype(float)
+        behind = deficits[query, np.arange(width), words].astype(int).sum(axis=1)
+        kept = (deficits[query, np.arange(width), words] < 255).all(axis=1)
+        assert (sums <= top - step * behind).all()
+        assert (behind[sums > 0] < 254).all()
+        assert (sums >= top - step * (behind + width + 1e-3) - 1e-4 * abs(top))[kept].all()
+
+
+def test_deficits_worked_by_hand() -> None:
+    tables = np.array([[[3.0, 2.0, -9.0], [2.06, 0.0, 1.0]]], np.float32)
+    deficits, bounds = by_deficits(tables)
+    # 5.06 in 253 steps of .02: 1 is 50 of them less what rounding may take, 12 more than 255
+    np.testing.assert_allclose(bounds, [[0.02, 5.06]], rtol=1e-4)
+    assert deficits.tolist() == [[[0, 49, 255], [0, 102, 52]]]
+
+
+@pytest.mark.parametrize("shuffles", sorted({False, kernels_shuffles.SHUFFLES}))
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_rows_whose_look_ups_stay_below_their_limits(
+    find_below: dict[bool, Callable[..., int]], shuffles: bool, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    width = data.draw(st.integers(0, 9))
+    planes = rng.integers(0, 256, (max(width, 1), 128), np.uint8)
+    tables = rng.integers(0, data.draw(st.sampled_from([2, 60, 256])), (max(width, 1), 256))
+    tables, limits = tables.astype(np.uint8), rng.integers(0, 256, LIMITS, np.uint8)
+    norms = rng.integers(0, 256, SHUFFLED_ROWS, np.uint8)
+    found = find_below[shuffles](tables, width, limits, planes[:, 17:], norms)
+    some = planes[:width, 17 : 17 + SHUFFLED_ROWS]
+    sums = tables[np.arange(width)[:, None], some].astype(int).sum(axis=0)
+    below = np.minimum(sums, 255) < limits[norms >> 4]
+    assert [found >> i & 1 for i in range(SHUFFLED_ROWS)] == below.astype(int).tolist()
+
+
+@pytest.fixture(scope="module")
+def find_below() -> dict[bool, Callable[..., int]]:
+    """below_limits by shuffles, where this CPU has them, and byte by byte."""
+    found: dict[bool, Callable[..., int]] = {}
+    for shuffles in {False, kernels_shuffles.SHUFFLES}:
+
+        @njit
+        def find(tables: Any, width: Any, limits: Any, planes: Any, norms: Any) -> Any:
+            return below_limits(
+                tables.ctypes.data,
+                width,
+                limits.ctypes.data,
+                planes.ctypes.data,
+                planes.strides[0],
+                norms.ctypes.data,
+            )
+
+        arrays = np.zeros((1, 256), np.uint8), 1, np.zeros(LIMITS, np.uint8)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernels_shuffles, "SHUFFLES", shuffles)
+            find(*arrays, np.zeros((1, 128), np.uint8)[:, 17:], np.zeros(64, np.uint8))
+        found[shuffles] = find
+    return found

@@ -18,6 +18,8 @@ from nestvec.codec.scores import Prepared, reciprocals
 from nestvec.index import kernels, kernels_prefixes, kernels_signs, kernels_tables
 from nestvec.index.bit_slices import GROUP_ROWS, Additions
 from nestvec.index.kernels_look_ups import ENTRIES
+from nestvec.index.kernels_shuffles import SHUFFLES
+from nestvec.index.quantized_tables import by_deficits, by_fours
 from nestvec.index.runs import PlaneRun, PrefixRun, SignRun
 from nestvec.index.scan import Shortlist
 from nestvec.index.selection import best_ranked
@@ -33,11 +35,10 @@ _FEW_SIGN_BYTES = 32_000_000
 _FEW_COORDINATES = 8_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
-_MOST_SUM = (1 << 15) - 1
 # Bounds of four cost as much as sums of one.
 _FEWEST_BY_FOURS = 2
-# Of the blocks, one of so many is sampled, where rows are so many; of groups of signs, which are
-# smaller, so many times fewer that so many of the best are expected among them.
+# Of groups of rows one of so many is sampled, or so many times fewer that so many of the best are
+# expected among them, where rows are so many.
 _EVERY = 16
 _SAMPLED_BEST = 8
 # Neighbours are alike: so many groups tell more of all rows than a few do.
@@ -67,14 +68,21 @@ def scan_planes(
     keep = min(keep, count)
     lanes = 1 if count * cut * len(prepared.norms) < _FEW_LOOK_UPS else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
+    every = _every(count, keep)
     found: list[Shortlist] = []
     for first in range(0, len(prepared.norms), together):
         part = slice(first, first + together)
         tables = np.ascontiguousarray(prepared.tables[0][part, :cut])
         ask = partial(_asked, codec, tables, prepared.norms[part])
         scans = kernels_tables.scan_lane, kernels_tables.scan_tables
-        found += _shortlists(_held(fragments, ask, len(tables), count, keep, lanes, scans, _EVERY))
+        found += _shortlists(_held(fragments, ask, len(tables), count, keep, lanes, scans, every))
     return found
+
+
+def _every(count: int, keep: int) -> int:
+    """Of so many groups of 256 rows one is sampled."""
+    wanted, groups = keep // _SAMPLED_BEST, count // (GROUP_ROWS * _FEWEST_GROUPS)
+    return _EVERY * max(1, min(wanted, groups) // _EVERY)
 
 
 def _held(
@@ -97,13 +105,15 @@ def _held(
 
     def scan(asked: Any, held: kernels.Held, every: int) -> None:
         for rows in fragments:
-            if lanes == 1:
+            if len(held.counts) == 1:
                 alone(0, 1, rows, asked, held, every)
             else:
                 together(rows, asked, held, every)
 
     asked = ask(slice(None))
-    floors = _sampled_floors(partial(scan, asked), lanes, queries, count, keep, every)
+    # threads take longer to begin than one of them takes for few rows
+    sampling = 1 if every and queries * count // every < _FEWEST_SAMPLED else lanes
+    floors = _sampled_floors(partial(scan, asked), sampling, queries, count, keep, every)
     held = kernels.held(lanes, queries, keep)
     if floors is not None:
         held.floors[:] = floors
@@ -222,35 +232,17 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
 def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_tables.Asked:
     tables, norms = np.ascontiguousarray(tables[some]), norms[some]
     factors = np.stack([reciprocals(norms), norms**2], axis=1)
-    tables = np.pad(tables, ((0, 0), (0, 0), (0, ENTRIES - tables.shape[2])))
-    fours, bounds = np.empty((0, 1, 1), np.uint64), np.empty((0, 2), np.float32)
-    if len(tables) >= _FEWEST_BY_FOURS:
+    if tables.shape[2] < ENTRIES:
+        tables = np.pad(tables, ((0, 0), (0, 0), (0, ENTRIES - tables.shape[2])))
+    deficits, fours = np.empty((0, 1, 1), np.uint8), np.empty((0, 1, 1), np.uint64)
+    bounds = np.empty((0, 2), np.float32)
+    if SHUFFLES:
+        deficits, bounds = by_deficits(tables)
+    elif len(tables) >= _FEWEST_BY_FOURS:
         fours, bounds = by_fours(tables)
-    arrays = (_frozen(each) for each in (tables, factors, fours, bounds))
-    tables, factors, fours, bounds = arrays
-    return kernels_tables.Asked(tables, factors, _METRICS[codec.metric], fours, bounds)
-
-
-def by_fours(tables: F32) -> tuple[NDArray[np.uint64], F32]:
-    """Tables (q, b, K) of four queries in 16 bits each, of which sums take 15, and their bounds.
-
-    Each query's products are counted from the least of their byte, in steps so long that the
-    largest sum takes 15 bits. fours: (ceil(q / 4), b, K) uint64. bounds: (q, 2) float32, step and
-    offset: a float32 sum of look-ups is at most offset + step * the sum of its numbers.
-    """
-    q, width, _ = tables.shape
-    exact = tables.astype(np.float64)
-    least = exact.min(axis=2)
-    step = (exact.max(axis=2) - least).sum(axis=1) / (_MOST_SUM - width)
-    step = np.where(step > 0, step, 1.0)
-    counts = np.rint((exact - least[:, :, None]) / step[:, None, None]).astype(np.uint64)
-    counts = np.pad(counts, ((0, -q % 4), (0, 0), (0, 0)))
-    shifts = np.arange(0, 64, 16, dtype=np.uint64)[None, :, None, None]
-    fours = (counts.reshape(-1, 4, *counts.shape[1:]) << shifts).sum(axis=1, dtype=np.uint64)
-    # half a step of rounding a byte, and what float32 loses in adding up and in the bound itself
-    size = np.abs(exact).max(axis=2).sum(axis=1) + step * _MOST_SUM
-    slack = 0.5 * width * step + 2 * (width + 4) * np.finfo(np.float32).eps * size
-    return fours, np.stack([step, least.sum(axis=1) + slack], axis=1).astype(np.float32)
+    arrays = (_frozen(each) for each in (tables, factors, deficits, fours, bounds))
+    tables, factors, deficits, fours, bounds = arrays
+    return kernels_tables.Asked(tables, factors, _METRICS[codec.metric], deficits, fours, bounds)
 
 
 def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> list[Shortlist]:
@@ -265,8 +257,7 @@ def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> li
     keep = min(keep, count)
     lanes = 1 if count * planes.size < _FEW_SIGN_BYTES else thread_count()
     together = max(1, _HELD_ENTRIES // (lanes * 2 * keep))
-    wanted, groups = keep // _SAMPLED_BEST, count // (GROUP_ROWS * _FEWEST_GROUPS)
-    every = _EVERY * max(1, min(wanted, groups) // _EVERY)
+    every = _every(count, keep)
     found: list[Shortlist] = []
     for first in range(0, len(planes), together):
         some = planes[first : first + together]

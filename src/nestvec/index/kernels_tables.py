@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from nestvec.compiled import compiled
 from nestvec.index.kernels import BLOCK_ROWS, Held, enter, may_enter
+from nestvec.index.kernels_bits import lowest_bit
 from nestvec.index.kernels_look_ups import ENTRIES, eight_more, four_more, last, look_up
+from nestvec.index.kernels_shuffles import LIMITS, SHUFFLED_ROWS, below_limits
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -24,6 +26,8 @@ U64 = NDArray[np.uint64]
 COSINE, DOT, L2 = 0, 1, 2
 # Four numbers of 15 bits in a word of 64 leave a bit each to compare by.
 _HALF = 1 << 15
+# Of a block: sampled rows are taken from all over, since neighbours are alike.
+_GROUPS = 4
 _TOPS = np.uint64(0x8000_8000_8000_8000)
 
 
@@ -51,14 +55,15 @@ class Asked(NamedTuple):
     """Queries to score by.
 
     tables: (q, b, 256) float32. factors: (q, 2), 1 / |q| and |q|^2. metric: COSINE, DOT or L2.
-    fours: (ceil(q / 4), b, 256) uint64, the tables of four queries in 16 bits each, whose sums take
-    15; or empty, for one query.
-    bounds: (q, 2) step and offset: a sum is at most offset + step * its bits, summed.
+    deficits: (q, b, 256) uint8, and fours: (ceil(q / 4), b, 256) uint64, what bounds of sums are
+    looked up in (see quantized_tables): of one query at a time, by shuffles, or of four; one of the
+    two is empty, or both. bounds: (q, 2), of the other.
     """
 
     tables: F32
     factors: F32
     metric: int
+    deficits: U8
     fours: U64
     bounds: F32
 
@@ -85,7 +90,8 @@ class _Work(NamedTuple):
 
     sums, scores: of a query. places: of rows that may enter. totals: of four queries. hits: whose
     sums reach their limits. limits: (ceil(q / 4), 256) uint64, for rows of each norm byte what the
-    sums of four queries must reach to enter, and floors: (q,), the scores that they stand for.
+    sums of four queries must reach to enter. rooms: (q, 16) uint8, for rows of each upper half of a
+    norm byte what their deficits must stay below. floors: (q,), the scores that both stand for.
     """
 
     sums: F32
@@ -95,6 +101,7 @@ class _Work(NamedTuple):
     totals: U64
     hits: U64
     limits: U64
+    rooms: U8
     floors: F32
 
 
@@ -109,6 +116,7 @@ def _work(asked: Asked) -> _Work:
         np.empty(BLOCK_ROWS, np.uint64),
         np.empty(BLOCK_ROWS, np.uint64),
         np.empty((len(asked.fours), 256), np.uint64),
+        np.empty((len(asked.deficits), LIMITS), np.uint8),
         np.full(n_queries, np.nan, np.float32),
     )
 
@@ -157,12 +165,12 @@ def _limit(floor: float, scale: float, step: float, offset: float) -> int:
 
 @compiled(boundscheck=False, inline="always")
 def _find_one(
-    work: _Work, plane: U8, n: int, asked: Asked, packed: U8, of_byte: F32, floor: Any
+    work: _Work, plane: U8, n: int, asked: Asked, q: int, packed: U8, of_byte: F32, floor: Any
 ) -> int:
-    """Rows of a block whose score by the only query is not below a floor; returns their number."""
-    factor, width = asked.factors[0, 0], asked.tables.shape[1]
+    """Rows of a block whose score by a query is not below a floor; returns their number."""
+    factor, width = asked.factors[q, 0], asked.tables.shape[1]
     before = width - last(width)
-    table = asked.tables[0].reshape(-1)
+    table = asked.tables[q].reshape(-1)
     here, there = table[before * ENTRIES :], plane[before * BLOCK_ROWS :]
     sums, places, scores = work.sums, work.places, work.scores
     look_up(sums, plane, 0, n, table, before)
@@ -189,6 +197,86 @@ def _find_one(
                 places[found], sums[i], scores[i] = i, total, score
                 found += 1
     return found
+
+
+@compiled(boundscheck=False)
+def _set_rooms(work: _Work, asked: Asked, q: int, floor: Any, of_byte: F32) -> None:
+    """What a query's deficits must stay below, for a floor above zero.
+
+    A row's score is at most (top - step * deficits) * scale.
+    """
+    work.floors[q] = floor
+    factor = np.float64(asked.factors[q, 0])
+    step, top = np.float64(asked.bounds[q, 0]), np.float64(asked.bounds[q, 1])
+    # less what float32 may add to a score in scaling it
+    least = np.float64(floor) * (1.0 - 1e-6)
+    alike = len(of_byte) // LIMITS
+    for upper in range(LIMITS):
+        most = of_byte[upper * alike]
+        for byte in range(upper * alike, (upper + 1) * alike):
+            most = max(most, of_byte[byte])
+        scale = np.float64(most) * factor
+        room = (top - least / scale) / step if scale > 0.0 else -1.0
+        work.rooms[q, upper] = np.uint8(min(np.floor(room) + 1.0, 255.0)) if room >= 0.0 else 0
+
+
+@compiled(boundscheck=False)
+def _find_near(
+    places: I64, n: int, deficits: int, width: int, rooms: int, planes: int, norms: int
+) -> int:
+    """Which of n rows of a block their deficits leave room to enter; returns their number.
+
+    Takes addresses, of a query's tables and of the block's first codes and norm bytes.
+    """
+    found, whole = 0, n // SHUFFLED_ROWS * SHUFFLED_ROWS
+    for i in range(0, whole, SHUFFLED_ROWS):
+        some = below_limits(deficits, width, rooms, planes + i, BLOCK_ROWS, norms + i)
+        while some:
+            places[found] = i + np.int64(lowest_bit(np.uint64(some)))
+            found += 1
+            some &= some - np.uint32(1)
+    for i in range(whole, n):
+        places[found] = i
+        found += 1
+    return found
+
+
+# Inlined: a call would hand over every field of every array.
+@compiled(boundscheck=False, inline="always")
+def _scan_near(
+    work: _Work, block: int, n: int, rows: Rows, asked: Asked, held: Held, lane: int
+) -> None:
+    """Keep the best rows of a block by cosine for every query, of those that bounds let through."""
+    first, width = block * BLOCK_ROWS, asked.tables.shape[1]
+    places, sums, scores = work.places, work.sums, work.scores
+    for q in range(asked.tables.shape[0]):
+        floor, factor, found = held.floors[lane, q], asked.factors[q, 0], 0
+        if floor > 0.0:
+            if work.floors[q] != floor:
+                _set_rooms(work, asked, q, floor, rows.of_byte)
+            near = _find_near(
+                places,
+                n,
+                asked.deficits.ctypes.data + q * width * ENTRIES,
+                width,
+                work.rooms.ctypes.data + q * LIMITS,
+                rows.planes.ctypes.data + block * rows.planes.shape[1] * BLOCK_ROWS,
+                rows.packed.ctypes.data + first,
+            )
+            for c in range(near):
+                i, total = places[c], np.float32(0.0)
+                for j in range(width):
+                    total += asked.tables[q, j, rows.planes[block, j, i]]
+                score = (total * rows.of_byte[rows.packed[first + i]]) * factor
+                if score >= floor:
+                    places[found], sums[i], scores[i] = i, total, score
+                    found += 1
+        else:
+            plane, packed = rows.planes[block].reshape(-1), rows.packed[first : first + n]
+            found = _find_one(work, plane, n, asked, q, packed, rows.of_byte, floor)
+        if found:
+            seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
+            enter(held, lane, q, places, found, scores, sums, seqs, alive, rows.start + first)
 
 
 @compiled(boundscheck=False, inline="always")
@@ -281,19 +369,22 @@ def _scan_each(
 def scan_lane(lane: int, n_lanes: int, rows: Rows, asked: Asked, held: Held, every: int) -> None:
     """scan_tables of the blocks of one lane, on the calling thread."""
     work = _work(asked)
-    n_blocks = rows.planes.shape[0]
-    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, max(1, every)):
+    n_blocks, stride = rows.planes.shape[0], max(1, every // _GROUPS)
+    most = BLOCK_ROWS * stride // max(1, every)
+    for block in range(lane * n_blocks // n_lanes, (lane + 1) * n_blocks // n_lanes, stride):
         first = block * BLOCK_ROWS
-        n = min(BLOCK_ROWS, rows.n_rows - first)
+        n = min(most, rows.n_rows - first)
         if asked.metric != COSINE or not len(rows.packed):
             _scan_each(work, block, n, rows, asked, held, lane)
+        elif len(asked.deficits):
+            _scan_near(work, block, n, rows, asked, held, lane)
         elif len(asked.fours):
             _scan_fours(work, block, n, rows, asked, held, lane)
         else:
             floor, start = held.floors[lane, 0], rows.start + first
             packed = rows.packed[first : first + n]
             found = _find_one(
-                work, rows.planes[block].reshape(-1), n, asked, packed, rows.of_byte, floor
+                work, rows.planes[block].reshape(-1), n, asked, 0, packed, rows.of_byte, floor
             )
             if found:
                 seqs, alive = rows.seqs[first : first + n], rows.alive[first : first + n]
@@ -306,7 +397,7 @@ def scan_tables(rows: Rows, asked: Asked, held: Held, every: int) -> None:
     """Score rows by look-ups and keep the best of every query, a lane a thread.
 
     Where asked.fours is given, bounds of four queries are looked up at once, and only rows that may
-    enter are summed exactly. every: 0 for all blocks, else one of so many.
+    enter are summed exactly. every: 0 for all rows, else one group of 256 of so many.
     """
     n_lanes = held.counts.shape[0]
     for lane in prange(n_lanes):
