@@ -1,6 +1,7 @@
-"""A small sheet with every kind of part, for the tests of this room."""
+"""A small sheet with every kind of part, and a reader of pages, for the tests of this room."""
 
 import dataclasses
+from html.parser import HTMLParser
 
 import pytest
 
@@ -88,3 +89,40 @@ def adapted_sheet(make_sheet):
     )
     chosen = dataclasses.replace(plain.chosen, method="linear:nested")
     return make_sheet(cells=cells, chosen=chosen)
+
+
+VOID = {"meta", "img", "br", "link", "input", "line", "circle", "rect", "polyline", "polygon"}
+
+
+class Balance(HTMLParser):
+    """Checks that every element is closed, and gathers tags and attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.attrs = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attrs += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attrs += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def parsed():
+    """parsed(html).tags and .attrs: what a page has, once all its elements are closed."""
+
+    def parse(html):
+        balance = Balance()
+        balance.feed(html)
+        assert balance.open == []
+        return balance
+
+    return parse

@@ -2,7 +2,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from nestvec.report.chart import NARROW, WIDE, draw, standalone
+from nestvec.report.chart import draw, standalone
+from nestvec.report.lines import NARROW, WIDE
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -19,7 +20,7 @@ def test_everything_lies_within_the_picture(make_sheet, canvas):
 
 def test_each_cell_is_a_point_and_more_bytes_lie_further_right(make_sheet):
     root = ET.fromstring(draw(make_sheet(), WIDE, "c"))
-    nested = next(g for g in root.iter(f"{SVG}g") if g.get("data-method") == "nested")
+    nested = next(g for g in root.iter(f"{SVG}g") if g.get("data-name") == "nested code")
     points = [c for c in nested.iter(f"{SVG}circle") if c.get("class") == "point"]
     assert len(points) == 2
     assert float(points[0].get("cx")) < float(points[1].get("cx"))
@@ -29,7 +30,7 @@ def test_each_cell_is_a_point_and_more_bytes_lie_further_right(make_sheet):
 def test_the_chosen_cut_is_ringed_on_the_nested_line(make_sheet):
     root = ET.fromstring(draw(make_sheet(), WIDE, "c"))
     rings = [c for c in root.iter(f"{SVG}circle") if c.get("class") == "ring"]
-    nested = next(g for g in root.iter(f"{SVG}g") if g.get("data-method") == "nested")
+    nested = next(g for g in root.iter(f"{SVG}g") if g.get("data-name") == "nested code")
     last = [c for c in nested.iter(f"{SVG}circle") if c.get("class") == "point"][-1]
     assert [(r.get("cx"), r.get("cy")) for r in rings] == [(last.get("cx"), last.get("cy"))]
     assert "chosen: 33 bytes" in "".join(root.itertext())
@@ -38,9 +39,9 @@ def test_the_chosen_cut_is_ringed_on_the_nested_line(make_sheet):
 @pytest.mark.parametrize("canvas", [WIDE, NARROW])
 def test_an_adapted_code_has_a_line_and_a_name_beside_the_nested_one(adapted_sheet, canvas):
     root = ET.fromstring(draw(adapted_sheet, canvas, "c"))
-    drawn = {g.get("data-method"): g for g in root.iter(f"{SVG}g") if g.get("data-method")}
-    assert drawn["nested"].get("class") == "line nested"
-    assert drawn["linear:nested"].get("class") == "line adapted"
+    drawn = {g.get("data-name"): g for g in root.iter(f"{SVG}g") if g.get("data-name")}
+    assert drawn["nested code"].get("class") == "line nested"
+    assert drawn["adapted nested code"].get("class") == "line adapted"
     names = [text.text for text in root.iter(f"{SVG}text") if "name" in text.get("class")]
     assert {"nested code", "adapted nested code"} <= set(names)
     words = next(root.iter(f"{SVG}desc")).text
@@ -52,7 +53,7 @@ def test_the_ring_is_on_the_line_that_was_chosen(adapted_sheet):
     root = ET.fromstring(draw(adapted_sheet, WIDE, "c"))
     (mark,) = (g for g in root.iter(f"{SVG}g") if g.get("class") == "chosen adapted-chosen")
     (ring,) = (c for c in mark.iter(f"{SVG}circle") if c.get("class") == "ring")
-    line = next(g for g in root.iter(f"{SVG}g") if g.get("data-method") == "linear:nested")
+    line = next(g for g in root.iter(f"{SVG}g") if g.get("data-name") == "adapted nested code")
     last = [c for c in line.iter(f"{SVG}circle") if c.get("class") == "point"][-1]
     assert (ring.get("cx"), ring.get("cy")) == (last.get("cx"), last.get("cy"))
 

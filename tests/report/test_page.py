@@ -1,40 +1,9 @@
 import re
-from html.parser import HTMLParser
 
 from nestvec.report.page import page
 
-VOID = {"meta", "line", "circle", "rect", "polyline", "polygon", "br", "img", "link", "input"}
 
-
-class Balance(HTMLParser):
-    """Checks that every element is closed, and gathers tags and attributes."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.attrs = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attrs += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attrs += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def parsed(html):
-    balance = Balance()
-    balance.feed(html)
-    assert balance.open == []
-    return balance
-
-
-def test_page_is_well_formed_and_needs_no_network(make_sheet):
+def test_page_is_well_formed_and_needs_no_network(make_sheet, parsed):
     html = page(make_sheet())
     found = parsed(html)
     assert not {"script", "link", "img", "iframe", "object"} & set(found.tags)
@@ -59,7 +28,7 @@ def test_page_tells_value_interval_choice_and_command(make_sheet):
     assert "The codec is larger than the codes." in html
 
 
-def test_an_adapted_choice_is_called_so_throughout(adapted_sheet):
+def test_an_adapted_choice_is_called_so_throughout(adapted_sheet, parsed):
     html = page(adapted_sheet)
     parsed(html)
     assert "adapted code 32xcb" in html
@@ -76,7 +45,7 @@ def test_hits_that_differ_and_relevant_ones_are_marked(make_sheet):
     assert html.count('<span class="badge relevant">') == 1
 
 
-def test_page_without_choice_questions_or_warnings(make_sheet):
+def test_page_without_choice_questions_or_warnings(make_sheet, parsed):
     html = page(make_sheet(chosen=None, questions=(), warnings=(), costs=()))
     parsed(html)
     assert "Real queries" not in html

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from nestvec.report.chart import Canvas
 from nestvec.report.classifier_sheet import ClassifierSheet, ClassRow
+from nestvec.report.lines import Canvas
 from nestvec.report.markup import signed, signed_figure, table
 from nestvec.report.style import number
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nestvec.report.class_gains import NARROW, WIDE, class_section
 from nestvec.report.classifier_sheet import ClassifierSheet, CostRow, Example
-from nestvec.report.lines import Level, Mark, Ring, Series, lines
+from nestvec.report.lines import Level, Mark, Ring, Series, alone, lines
 from nestvec.report.markup import (
     beginning,
     command_section,
@@ -22,7 +22,7 @@ from nestvec.report.markup import (
     tiles,
     warnings_box,
 )
-from nestvec.report.style import COLORS, chart_style, number
+from nestvec.report.style import number
 
 #: ways of the sheet's points -> their tone, in the order they are drawn
 TONES = {
@@ -235,10 +235,9 @@ def _key(series: Sequence[Series]) -> str:
 def cost_picture(sheet: ClassifierSheet) -> str:
     """Accuracy against cost, as the cascade counts it, as an SVG file of its own."""
     series, options = _cost_chart(sheet, sheet.counted)
-    style = f"<style>{COLORS}{chart_style('svg')}{_STYLE}.ground{{fill:var(--paper)}}</style>"
-    ground = f'<rect class="ground" width="{WIDE.width}" height="{WIDE.height}" rx="8"/>'
     title = _TITLE.format(COUNTS[sheet.counted][1])
-    return lines("chart", title, series, WIDE, y_name="accuracy", before=style + ground, **options)
+    before = alone(WIDE, _STYLE)
+    return lines("chart", title, series, WIDE, y_name="accuracy", before=before, **options)
 
 
 def _cost_chart(sheet: ClassifierSheet, count: str) -> tuple[list[Series], dict[str, Any]]:

@@ -100,9 +100,4 @@ class ClassifierSheet:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ClassifierSheet:
         """The sheet that to_json gave; raises ValueError for another schema_version."""
-        found = value.get("schema_version")
-        if found != SCHEMA_VERSION:
-            raise ValueError(
-                f"a report's data must have schema_version {SCHEMA_VERSION}; got {found}."
-            )
-        return revive(cls, value)
+        return revive(cls, value, SCHEMA_VERSION)

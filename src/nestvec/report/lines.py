@@ -1,4 +1,8 @@
-"""Lines and points over dimensions (log scale) with their intervals, as SVG in the page's style."""
+"""Lines and points with their intervals over a log scale, as SVG in the page's style.
+
+Lines carry their own names; strong ones stand out, the others stay quiet. Values are in a table
+beside the picture and in the points' tooltips.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from nestvec.report.chart import NESTED_COVERED, Canvas
 from nestvec.report.labels import MOST_COVERED, Box, Spot, place, text_width
 from nestvec.report.scales import LinearScale, LogScale, quality_range, quality_ticks
-from nestvec.report.style import number
+from nestvec.report.style import COLORS, chart_style, number
 
+#: marks that the name of a strong line may cover: it is looked for, and has a rim of paper
+_STRONG_COVERED = 20.0
 #: between two names of ticks
 _TICK_GAP = 10.0
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture's measures in pixels. ticks: most ticks of the horizontal axis."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    font: float
+    ticks: int
+
+
+WIDE = Canvas(960, 500, left=56, right=24, top=34, bottom=54, font=13, ticks=12)
+NARROW = Canvas(380, 400, left=42, right=10, top=30, bottom=50, font=12, ticks=6)
 
 
 @dataclass(frozen=True)
@@ -51,11 +74,12 @@ class Level:
 
 @dataclass(frozen=True)
 class Ring:
-    """A mark that stands out, and what it is called."""
+    """A mark that stands out, what it is called, and the tone of its line."""
 
     x: float
     value: float
     name: str
+    tone: str = "nested"
 
 
 def lines(
@@ -69,10 +93,13 @@ def lines(
     ticks: Sequence[int],
     level: Level | None = None,
     ring: Ring | None = None,
+    span: tuple[float, float] | None = None,
+    told: str = "",
     before: str = "",
 ) -> str:
     """The picture as an <svg> element. name: its id. ticks: of x; those without room are left out.
-    before: markup to put first.
+    span: the ends of x, a little beyond the marks where None. told: the picture in words, for those
+    who do not see it; by default its values. before: markup to put first.
 
     Series come in the order that they are drawn in; strong ones best last.
     """
@@ -81,25 +108,25 @@ def lines(
     bottom, top = quality_range(
         [*(mark.low for mark in marks), *ends], [*(mark.high for mark in marks), *ends]
     )
-    xs = [mark.x for mark in marks]
-    x = LogScale(
-        min(xs) / 1.08, max(max(xs), 2 * min(xs)) * 1.08, canvas.left, canvas.width - canvas.right
-    )
+    low, high = span or _beyond([mark.x for mark in marks])
+    x = LogScale(low, high, canvas.left, canvas.width - canvas.right)
     y = LinearScale(bottom, top, canvas.height - canvas.bottom, canvas.top)
     parts = [
         f'<svg id="{name}" class="chart" role="img" aria-labelledby="{name}-t {name}-d" '
         f'viewBox="0 0 {canvas.width} {canvas.height}" xmlns="http://www.w3.org/2000/svg" '
         f'font-size="{canvas.font}">',
         f'<title id="{name}-t">{escape(title)}</title>',
-        f'<desc id="{name}-d">{escape(_told(series, level))}</desc>',
+        f'<desc id="{name}-d">{escape(told or _told(series, level))}</desc>',
         before,
         _axes(canvas, x, y, x_name, y_name, ticks),
     ]
     taken: list[Box] = []
     across: list[Sequence[Spot]] = []
+    names = []
     if level is not None:
-        markup, box = _level(canvas, y, level)
-        parts.append(markup)
+        parts.append(_level(canvas, y, level))
+        markup, box = _level_name(canvas, y, level)
+        names.append(markup)
         taken.append(box)
         at = y(level.value)
         across.append([(canvas.left, at), (canvas.width - canvas.right, at)])
@@ -108,9 +135,22 @@ def lines(
         markup, box = _ring(canvas, x, y, ring)
         parts.append(markup)
         taken.append(box)
-    parts += _names(series, canvas, x, y, taken, across)
-    parts.append("</svg>")
-    return "".join(parts)
+    names += _names(series, canvas, x, y, taken, across)
+    return "".join([*parts, *names, "</svg>"])
+
+
+def alone(canvas: Canvas, style: str = "") -> str:
+    """What a picture that is a file of its own puts first: colours, light or dark as its reader
+    prefers, and the ground. style: rules beside the usual ones.
+    """
+    return (
+        f"<style>{COLORS}{chart_style('svg')}{style}.ground{{fill:var(--paper)}}</style>"
+        f'<rect class="ground" width="{canvas.width}" height="{canvas.height}" rx="8"/>'
+    )
+
+
+def _beyond(xs: Sequence[float]) -> tuple[float, float]:
+    return min(xs) / 1.08, max(max(xs), 2 * min(xs)) * 1.08
 
 
 def _told(series: Sequence[Series], level: Level | None) -> str:
@@ -156,9 +196,18 @@ def _axes(
     return "".join(parts)
 
 
-def _level(canvas: Canvas, y: LinearScale, level: Level) -> tuple[str, Box]:
+def _level(canvas: Canvas, y: LinearScale, level: Level) -> str:
     right = canvas.width - canvas.right
     top, low, at = y(level.high), y(level.low), y(level.value)
+    return (
+        f'<rect class="full-band" x="{canvas.left}" y="{top:.1f}" '
+        f'width="{right - canvas.left}" height="{max(low - top, 0):.1f}"/>'
+        f'<line class="full" x1="{canvas.left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
+    )
+
+
+def _level_name(canvas: Canvas, y: LinearScale, level: Level) -> tuple[str, Box]:
+    at = y(level.value)
     box = Box(
         canvas.left,
         at - 7 - canvas.font,
@@ -166,16 +215,13 @@ def _level(canvas: Canvas, y: LinearScale, level: Level) -> tuple[str, Box]:
         at - 3,
     )
     return (
-        f'<rect class="full-band" x="{canvas.left}" y="{top:.1f}" '
-        f'width="{right - canvas.left}" height="{max(low - top, 0):.1f}"/>'
-        f'<line class="full" x1="{canvas.left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
         f'<text class="name full-name" x="{canvas.left + 6}" y="{at - 7:.1f}">'
         f"{escape(level.name)}</text>"
     ), box
 
 
 def _series(series: Series, x: LogScale, y: LinearScale) -> str:
-    parts = [f'<g class="line {series.tone}{" strong" if series.strong else ""}">']
+    parts = [f'<g class="line {series.tone}" data-name="{escape(series.name)}">']
     marks = series.marks
     if len(marks) > 1:
         if series.strong:
@@ -209,7 +255,7 @@ def _ring(canvas: Canvas, x: LogScale, y: LinearScale, ring: Ring) -> tuple[str,
     middle = min(max(at, canvas.left + half), canvas.width - canvas.right - half)
     level = floor - 12
     return (
-        '<g class="chosen nested-chosen">'
+        f'<g class="chosen {ring.tone}-chosen">'
         f'<line class="drop" x1="{at:.1f}" x2="{at:.1f}" y1="{mid + 8:.1f}" y2="{floor}"/>'
         f'<circle class="ring" cx="{at:.1f}" cy="{mid:.1f}" r="8"/>'
         f'<rect class="tag" x="{middle - half:.1f}" y="{level - 15}" width="{2 * half:.1f}" '
@@ -233,7 +279,7 @@ def _names(
     parts = []
     for i in sorted(range(len(series)), key=lambda i: (not series[i].strong, -len(spots[i]))):
         others = [line for j, line in enumerate(spots) if j != i]
-        most = NESTED_COVERED if series[i].strong else MOST_COVERED
+        most = _STRONG_COVERED if series[i].strong else MOST_COVERED
         label = place(series[i].name, spots[i], [*others, *across], taken, frame, canvas.font, most)
         if label is None:
             continue

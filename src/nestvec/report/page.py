@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from nestvec.report.chart import NARROW, WIDE, draw
+from nestvec.report.chart import draw
+from nestvec.report.lines import NARROW, WIDE
 from nestvec.report.markup import (
     beginning,
     command_section,

@@ -146,12 +146,7 @@ class Sheet:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Sheet:
         """The sheet that to_json gave; raises ValueError for another schema_version."""
-        found = value.get("schema_version")
-        if found != SCHEMA_VERSION:
-            raise ValueError(
-                f"a report's data must have schema_version {SCHEMA_VERSION}; got {found}."
-            )
-        return revive(cls, value)
+        return revive(cls, value, SCHEMA_VERSION)
 
 
 #: the families that stand out; the last is drawn on top
@@ -220,22 +215,33 @@ def is_nested(method: str) -> bool:
 T = TypeVar("T")
 
 
-def revive(kind: type[T], value: Any) -> T:
+def revive(kind: type[T], value: dict[str, Any], version: int) -> T:
+    """What all a report shows, a `kind`, from the plain values that dataclasses.asdict made of it.
+
+    Raises ValueError for values of another schema_version.
+    """
+    found = value.get("schema_version")
+    if found != version:
+        raise ValueError(f"a report's data must have schema_version {version}; got {found}.")
+    return _record(kind, value)
+
+
+def _record(kind: type[T], value: Any) -> T:
     """A record of `kind` from plain values, by its annotations."""
     hints = typing.get_type_hints(kind)
     fields = {}
     for name, hint in hints.items():
         if name in value:
-            fields[name] = _revive_field(hint, value[name])
+            fields[name] = _field(hint, value[name])
     return kind(**fields)
 
 
-def _revive_field(hint: Any, value: Any) -> Any:
+def _field(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
-        return revive(typing.cast(type[Any], hint), value)
+        return _record(typing.cast(type[Any], hint), value)
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
-        return tuple(_revive_field(item, each) for each in value)
+        return tuple(_field(item, each) for each in value)
     if isinstance(hint, types.UnionType) and value is not None:
-        return _revive_field(typing.get_args(hint)[0], value)
+        return _field(typing.get_args(hint)[0], value)
     return value
