@@ -13,7 +13,7 @@ import pytest
 
 from nestvec.data.encode import encode_texts
 from nestvec.data.encoder import Encoder
-from nestvec.data.encoder_api import ApiEncoder, embeddings_address, read_answer
+from nestvec.data.encoder_api import ApiEncoder, ApiFault, embeddings_address, read_answer
 from nestvec.errors import UserError
 
 Answer = tuple[int, dict[str, str], object]
@@ -212,6 +212,75 @@ def test_a_refusal_is_told_at_once(server: Server, code: int, remedy: str) -> No
         ApiEncoder(server.url, "m").encode(["x"], "query")
     assert "\n" not in str(caught.value)
     assert len(server.asked) == 1
+
+
+def test_what_a_message_says_holds_no_secret(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+    told = {"error": {"message": "no: the-key is not known, nor is code-1"}}
+
+    def refusing(status: int) -> Callable[[dict[str, Any]], Answer]:
+        return lambda body: (status, {}, told)
+
+    encoder = ApiEncoder(server.url + "/v1/embeddings?code=code-1", "m", sleep=lambda s: None)
+    for code in (401, 500):
+        server.script = [refusing(code)] * 7
+        with pytest.raises(ApiFault, match=rf"status {code}, no: \*\*\* is not known") as caught:
+            encoder.encode(["x"], "query")
+        assert caught.value.status == code
+        assert "the-key" not in str(caught.value)
+        assert "code-1" not in str(caught.value)
+    assert server.paths[0].endswith("?code=code-1")
+    with pytest.raises(UserError, match=r"no name or password.*'h'") as refused:
+        ApiEncoder("http://someone:secret@h:1", "m")
+    assert "secret" not in str(refused.value)
+
+
+def test_who_is_in_a_hurry_waits_no_longer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setenv("MY_KEY", "mine")
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    encoder = ApiEncoder(server.url, "m", sleep=waits.append).hurried(100, ("MY_KEY",))
+    server.script = [status(429), status(503, Retry_After="101")]
+    with pytest.raises(ApiFault, match=r"in 2 tries \(the last: status 503") as caught:
+        encoder.encode(["x"], "query")
+    assert (len(waits), caught.value.timed_out) == (1, False)
+    assert server.headers[-1]["Authorization"] == "Bearer mine"
+    with pytest.raises(ApiFault, match="in 0 tries") as late:
+        encoder.hurried(0, ()).encode(["x"], "query")
+    assert late.value.timed_out
+
+
+def test_an_answer_that_ends_early_is_asked_for_again(server: Server) -> None:
+    short = b'{"data": ['
+    server.script = [lambda body: (200, {"Content-Length": "99"}, short)]
+    assert ApiEncoder(server.url, "m", sleep=lambda s: None).encode(["abc"], "query")[0, 0] == 3
+    assert len(server.asked) == 2
+
+
+def test_tokens_are_counted_where_the_server_says(server: Server) -> None:
+    def counting(usage: object) -> Callable[[dict[str, Any]], Answer]:
+        def step(body: dict[str, Any]) -> Answer:
+            code, headers, found = embed(body)
+            assert isinstance(found, dict)
+            return code, headers, {**found, "usage": usage}
+
+        return step
+
+    encoder = ApiEncoder(server.url, "m")
+    told: list[tuple[object, int | None]] = [
+        ({"prompt_tokens": 5, "total_tokens": 6}, 5),
+        ({"total_tokens": 6}, 6),
+        ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": "many"}, None),
+        (None, None),
+    ]
+    for usage, tokens in told:
+        server.script = [counting(usage)]
+        assert encoder.encode_counted(["x"], "query")[1] == tokens
+    server.script = [counting({"prompt_tokens": 100})] * 2
+    assert encoder.encode_counted(["x"] * 200, "query")[1] == 200
 
 
 def test_an_interrupted_run_resumes_where_the_server_broke(server: Server, tmp_path: Path) -> None:

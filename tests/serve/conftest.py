@@ -83,10 +83,13 @@ def rows_of_words(count=ROWS):
     ]
 
 
-def make_collection(path: Path, rows, vectors, *, plan="8B:50,raw:10", texts=True, **more) -> None:
+def make_collection(
+    path: Path, rows, vectors, *, plan="8B:50,raw:10", texts=True, api=None, **more
+) -> None:
     codec = Codec("8xcb16", beam=1, power=0.0, seed=0).fit(vectors)
     codes = codec.encode(vectors)
-    described = {"settings": {"model": "words"}, "documents": "texts"} if texts else {}
+    settings = {"model": "words", "api": api} if api else {"model": "words"}
+    described = {"settings": settings, "documents": "texts"} if texts else {}
     manifest = Manifest(
         metric="", dim=0, rows=0, spec="", plan=plan, model="words", encoder=described
     )

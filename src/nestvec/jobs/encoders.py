@@ -147,9 +147,12 @@ def encoder_of(
     decide that.
     """
     if kept.get("api") and api is None:
+        from nestvec.data.encoder_api import shown_address
+
+        address = shown_address(kept["api"])
         raise UserError(
-            f"the vectors come from {kept['api']}, and questions and your key would go there: "
-            f"pass --api {kept['api']} if you trust it."
+            f"the vectors come from {address}, and questions and your key would go there: "
+            f"pass --api {address} if you trust it."
         )
     if kept.get("trust_remote_code") and not trust_remote_code:
         raise UserError(

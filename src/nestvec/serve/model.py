@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.data.encoder_api import ApiEncoder, ApiFault
 from nestvec.data.model_nesting import check_cut
 from nestvec.errors import UserError
 from nestvec.serve.faults import Fault
 from nestvec.serve.readers import Format
+from nestvec.serve.upstream import apportioned, fault_of, may_be_one_text
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder, TextKind
@@ -38,12 +40,18 @@ class Model:
     """An encoder as a server uses it.
 
     encoder: loaded. trained: the widths it says it was trained for, or None. any_dimensions:
-    whether other widths may be asked for. name: what clients call it.
+    whether other widths may be asked for. note: told what an API that embeds has to say of its
+    faults. name: what clients call it.
     """
 
     def __init__(
-        self, encoder: Encoder, trained: TrainedNesting | None, any_dimensions: bool
+        self,
+        encoder: Encoder,
+        trained: TrainedNesting | None,
+        any_dimensions: bool,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        self._note = note
         self.encoder = encoder
         self.trained = trained
         self._any = any_dimensions
@@ -75,18 +83,27 @@ class Model:
         if not texts:
             return []
         try:
-            vectors = self.encoder.encode(texts, kind)
+            vectors, counts = self._counted(texts, kind)
+        except ApiFault as error:
+            if len(texts) == 1 or not may_be_one_text(error):
+                self._note(str(error))
+                return [fault_of(error) for _ in texts]
         except UserError as error:
             if len(texts) == 1:
                 return [error]
-            # one text's fault is not its neighbours'
-            return [result for text in texts for result in self._encoded([text], kind)]
-        counts = self._counts(texts, kind)
-        return [Embedded(v, n) for v, n in zip(vectors, counts, strict=True)]
+        else:
+            return [Embedded(v, n) for v, n in zip(vectors, counts, strict=True)]
+        # one text's fault is not its neighbours'
+        return [result for text in texts for result in self._encoded([text], kind)]
 
-    def _counts(self, texts: list[str], kind: TextKind) -> list[int]:
+    def _counted(self, texts: list[str], kind: TextKind) -> tuple[F32, list[int]]:
+        """Vectors, and tokens of every text: as an API says, shared among them by their lengths."""
+        if isinstance(self.encoder, ApiEncoder):
+            found, told = self.encoder.encode_counted(texts, kind)
+            return found, apportioned(told or 0, texts)
+        vectors = self.encoder.encode(texts, kind)
         count = getattr(self.encoder, "count_tokens", None)
-        return [0] * len(texts) if count is None else count(texts, kind)
+        return vectors, [0] * len(texts) if count is None else count(texts, kind)
 
     def check_name(self, name: str | None) -> None:
         """Raise Fault (404) unless the name is the served model's."""

@@ -41,7 +41,7 @@ def document(settings: ServeSettings) -> dict[str, Any]:
                     "Vectors of texts.",
                     _reference("Embeddings"),
                     request=_reference("EmbeddingsRequest"),
-                    refusals=(400, 404, 408, 413, 415, 429, 500, 503),
+                    refusals=(400, 404, 408, 413, 415, 429, 500, 502, 503, 504),
                     headers={
                         "x-nestvec-warning": {
                             "description": "What is to be said of the dimensions asked for.",
@@ -74,7 +74,7 @@ def document(settings: ServeSettings) -> dict[str, Any]:
                     "Hits of a text or a vector.",
                     _reference("Found"),
                     request=_reference("SearchRequest"),
-                    refusals=(400, 404, 408, 413, 415, 429, 500, 503),
+                    refusals=(400, 404, 408, 413, 415, 429, 500, 502, 503, 504),
                     keyed=keyed,
                 )
             },

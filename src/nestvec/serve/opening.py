@@ -14,6 +14,7 @@ from nestvec.jobs.settings import EmbedSettings
 from nestvec.serve.model import Model
 from nestvec.serve.searching import Searched
 from nestvec.serve.settings import ServeSettings
+from nestvec.serve.upstream import DEADLINE_S, KEY_VARIABLES
 
 if TYPE_CHECKING:
     from nestvec.data.encoder import Encoder
@@ -76,12 +77,15 @@ def _collection(
         return Served(path.resolve().name, None, searched)
     encoder = encoder_of(kept, trust_remote_code=trust_remote_code, api=api, device=device)
     from nestvec.data.encoder import reads_texts
+    from nestvec.data.encoder_api import ApiEncoder
 
     if not reads_texts(encoder):
         return Served(path.resolve().name, None, searched)
+    if isinstance(encoder, ApiEncoder):
+        encoder = encoder.hurried(DEADLINE_S, KEY_VARIABLES)
     trained, _ = nesting_of(EmbedSettings(**kept))
     searched.widths = trained.widths if trained is not None else ()
-    model = Model(encoder, trained, settings.any_dimensions)
+    model = Model(encoder, trained, settings.any_dimensions, note)
     return Served(path.resolve().name, model, searched)
 
 
