@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -106,3 +107,5 @@ def _serve(target: str, settings: ServeSettings, as_json: bool, **opening: Any) 
             say(f"{served.name} is served at {server.address}; stop it with Ctrl-C.")
 
     server.run(started)
+    # as it ends, Python looks through all that is left for cycles: seconds, where torch is loaded
+    gc.freeze()
