@@ -1,7 +1,6 @@
 """What compiled scans share: the rows they read, and the best of them that they hold.
 
-kernels_tables and kernels_signs have the scans themselves; numba is imported by these three files
-alone. A scan runs on lanes, neighbouring rows each. A lane keeps the best rows it has seen of every
+kernels_tables, kernels_signs and kernels_prefixes have the scans themselves. A scan runs on lanes, neighbouring rows each. A lane keeps the best rows it has seen of every
 query in the memory of twice the shortlist; which rows win does not depend on the number of lanes.
 """
 
