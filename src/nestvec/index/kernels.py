@@ -1,7 +1,8 @@
 """What compiled scans share: the rows they read, and the best of them that they hold.
 
-kernels_tables, kernels_signs and kernels_prefixes have the scans themselves. A scan runs on lanes, neighbouring rows each. A lane keeps the best rows it has seen of every
-query in the memory of twice the shortlist; which rows win does not depend on the number of lanes.
+kernels_tables, kernels_signs and kernels_prefixes have the scans themselves. A scan runs on lanes,
+neighbouring rows each. A lane keeps the best rows it has seen of every query in the memory of twice
+the shortlist; which rows win does not depend on the number of lanes.
 """
 
 from __future__ import annotations
