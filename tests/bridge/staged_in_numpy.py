@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.bridge.exported import Rows, Source
+from nestvec.bridge.exported import Exported, Rows, Source
 from nestvec.bridge.staged import cut_of, widths_of
 from nestvec.index.plan import Plan, Stage
 
@@ -91,6 +91,17 @@ def measured(vectors: NDArray[np.floating], query: NDArray[np.floating], metric:
         return products
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(asked)
     return products / np.where(lengths > 0, lengths, 1.0)
+
+
+def assert_same_hits(exported: Exported, source: Source, queries: F32) -> None:
+    """The hits of an export's own query are those of its plan here."""
+    assert exported.plan is not None
+    assert exported.search is not None
+    held = held_of(source, exported.plan)
+    asked = source.opened.map_queries(queries)
+    bits = source.signs.of_queries(asked)
+    for found, query, signs in zip(exported.search(asked, 10), asked, bits, strict=True):
+        assert agrees(found, *staged_search(held, exported.plan, query, signs))
 
 
 def agrees(found: I64, wanted: I64, scores: F64, slack: float = 1e-5) -> bool:

@@ -13,7 +13,7 @@ from nestvec.bridge.exported import Place, target_named
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
 
-from .staged_in_numpy import agrees, held_of, staged_search
+from .staged_in_numpy import assert_same_hits
 
 TARGET = target_named("lancedb")
 
@@ -28,12 +28,8 @@ def _written(source, folder, plan=None, name=None):
 def test_the_same_plan_here(source_of, queries, tmp_path, metric, plan):
     source = source_of(metric)
     exported = _written(source, tmp_path, plan)
-    parsed = Plan.parse(plan)
-    held = held_of(source, parsed)
-    asked = source.opened.map_queries(queries)
-    bits = source.signs.of_queries(asked)
-    for found, query, signs in zip(exported.search(asked, 10), asked, bits, strict=True):
-        assert agrees(found, *staged_search(held, parsed, query, signs))
+    assert str(exported.plan) == plan
+    assert_same_hits(exported, source, queries)
 
 
 def test_rows_and_columns(source_of, tmp_path):
@@ -62,11 +58,7 @@ def test_coordinate_signs_need_no_matrix(source_of, queries, tmp_path):
     exported = _written(source, tmp_path, "sign:300,raw:10")
     assert "axes" not in exported.query
     assert [path.name for path in (tmp_path / "base").iterdir()] == ["some_papers.lance"]
-    held = held_of(source, exported.plan)
-    asked = source.opened.map_queries(queries)
-    bits = source.signs.of_queries(asked)
-    for found, query, signs in zip(exported.search(asked, 10), asked, bits, strict=True):
-        assert agrees(found, *staged_search(held, exported.plan, query, signs))
+    assert_same_hits(exported, source, queries)
 
 
 def test_the_query_runs_alone(source_of, queries, tmp_path):

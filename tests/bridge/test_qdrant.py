@@ -14,17 +14,9 @@ from nestvec.bridge.exported import Place, target_named
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
 
-from .staged_in_numpy import agrees, held_of, staged_search
+from .staged_in_numpy import assert_same_hits
 
 TARGET = target_named("qdrant")
-
-
-def _same_hits(exported, source, queries):
-    held = held_of(source, exported.plan)
-    asked = source.opened.map_queries(queries)
-    bits = source.signs.of_queries(asked)
-    for found, query, signs in zip(exported.search(asked, 10), asked, bits, strict=True):
-        assert agrees(found, *staged_search(held, exported.plan, query, signs))
 
 
 @pytest.fixture
@@ -40,14 +32,14 @@ def test_the_same_plan_here(source_of, queries, server, metric):
     source = source_of(metric)
     plan = Plan.parse("16d:150,32d:60,raw:10")
     exported = TARGET.write(source, Place(dsn="http://localhost:6333"), plan)
-    _same_hits(exported, source, queries)
+    assert_same_hits(exported, source, queries)
 
 
 def test_points(source_of, queries, tmp_path):
     source = source_of()
     exported = TARGET.write(source, Place(tmp_path / "out"), TARGET.plan(source))
     assert str(exported.plan) == "16d:200,raw:10"
-    _same_hits(exported, source, queries)
+    assert_same_hits(exported, source, queries)
     asked = exported.search(queries[:1], 5)[0].tolist()
     exported.close()
     names: dict = {}
@@ -75,7 +67,7 @@ def test_a_server_gets_an_alias_once_all_is_there(source_of, queries, server):
     place = Place(dsn="http://localhost:6333", name="papers")
     plan = Plan.parse("16d:200,raw:10")
     exported = TARGET.write(source, place, plan)
-    _same_hits(exported, source, queries)
+    assert_same_hits(exported, source, queries)
     assert "url='http://localhost:6333'" in exported.query
     (first,) = server.get_aliases().aliases
     assert first.alias_name == "papers"

@@ -11,7 +11,7 @@ from nestvec.bridge.sqlite_library import connect
 from nestvec.errors import UserError
 from nestvec.index.plan import Plan
 
-from .staged_in_numpy import agrees, held_of, staged_search
+from .staged_in_numpy import agrees, assert_same_hits, held_of, staged_search
 
 pytest.importorskip("sqlite_vec")
 
@@ -50,10 +50,7 @@ def test_signs_of_coordinates_where_the_code_has_none(source_of, queries, tmp_pa
     assert not source.signs.of_code
     exported = written(source, tmp_path / "papers.sqlite")
     assert str(exported.plan) == "sign:597,16d:200,raw:10"
-    held = held_of(source, exported.plan)
-    bits = source.signs.of_queries(queries)
-    for hits, query, signs in zip(exported.search(queries, 10), queries, bits, strict=True):
-        assert agrees(hits, *staged_search(held, exported.plan, query, signs))
+    assert_same_hits(exported, source, queries)
     exported.close()
 
 
