@@ -35,8 +35,8 @@ _FEW_SIGN_BYTES = 32_000_000
 _FEW_COORDINATES = 8_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
 _HELD_ENTRIES = 1 << 22
-# Bounds of four at once cost as much as sums of one, or as three by shuffles.
-_FEWEST_BY_FOURS = 4 if SHUFFLES else 2
+# Bounds of four at once cost as much as sums of one, or as bounds of three by shuffles.
+_FEWEST_BY_FOURS = {False: 2, True: 4}
 # Of groups of rows one of so many is sampled, or so many times fewer that so many of the best are
 # expected among them, where rows are so many.
 _EVERY = 16
@@ -236,7 +236,7 @@ def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_
         tables = np.pad(tables, ((0, 0), (0, 0), (0, ENTRIES - tables.shape[2])))
     deficits, fours = np.empty((0, 1, 1), np.uint8), np.empty((0, 1, 1), np.uint64)
     bounds = np.empty((0, 2), np.float32)
-    if len(tables) >= _FEWEST_BY_FOURS:
+    if len(tables) >= _FEWEST_BY_FOURS[SHUFFLES]:
         fours, bounds = by_fours(tables)
     elif SHUFFLES:
         deficits, bounds = by_deficits(tables)
