@@ -4,8 +4,10 @@ import copy
 import json
 import warnings
 from dataclasses import fields, replace
+from functools import cache
 from itertools import count
 
+import jinja2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,14 @@ from nestvec.learn.adapters.methods import METHODS, AdapterSettings
 from nestvec.learn.adapters.settings import Training
 
 WORDS = [f"word{i}" for i in range(40)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cards_compiled_once():
+    """Every model that is saved has a card, whose template Jinja takes half a second to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", cache(jinja2.Environment.compile))
+        yield
 
 
 def build_model(folder, architecture="bert", layers=3, dims=32, seed=0):

@@ -36,7 +36,7 @@ def tables(model, **changed):
         "nesting": {"widths": [8, 32]},
         "loss": {"kind": "cross_entropy"},
         "layers": {"kind": "heads", "at": [1, 2]},
-        "train": {"epochs": 15, "batch": 16, "learning_rate": 3e-3},
+        "train": {"epochs": 15, "batch": 16, "learning_rate": 3e-3, "save_every": 45},
         **changed,
     }
 

@@ -259,7 +259,8 @@ def test_a_model_of_both_is_trained_on_pictures_with_captions(image_models, tmp_
         "train": {"batch": 6, "epochs": 3, "learning_rate": 1e-2, "log_every": 1, "warmup": 0},
     }
     first = train({**made, "train": {**made["train"], "steps": 1}}, tmp_path / "first")
-    last = train({**made, "train": {**made["train"], "epochs": 20}}, tmp_path / "last")
+    long = {"epochs": 20, "evaluate_every": 40, "save_every": 40}
+    last = train({**made, "train": {**made["train"], **long}}, tmp_path / "last")
     assert last.losses["total"] < first.losses["total"]
     assert last.quality["12"]["nDCG@10"] > first.quality["12"]["nDCG@10"]
     cached = {**made, "train": {**made["train"], "steps": 1, "mini_batch": 3}}

@@ -211,14 +211,23 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(
     "changes",
     [
         {},
-        {"loss": {"both_directions": True, "beta": 0.5}},
         {"loss": {"kind": "temp_agg_mrl"}},
-        {"loss": {"kind": "temp_spec_mrl"}},
-        {"loss": {"kind": "temp_agg"}, "nesting": {"widths": []}},
-        {"layers": {"kind": "two_d"}},
-        {"layers": {"kind": "uniform"}},
         {"layers": {"kind": "ese", "width": 8}, "nesting": {"widths": []}},
-        {"layers": {"kind": "pairs", "pairs": [[1, 8], [3, 32]]}, "nesting": {"widths": []}},
+        # test_cached.py has the same of each loss alone
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in (
+                {"loss": {"both_directions": True, "beta": 0.5}},
+                {"loss": {"kind": "temp_spec_mrl"}},
+                {"loss": {"kind": "temp_agg"}, "nesting": {"widths": []}},
+                {"layers": {"kind": "two_d"}},
+                {"layers": {"kind": "uniform"}},
+                {
+                    "layers": {"kind": "pairs", "pairs": [[1, 8], [3, 32]]},
+                    "nesting": {"widths": []},
+                },
+            )
+        ),
     ],
     ids=lambda c: "-".join(str(v.get("kind", "x")) for v in c.values()) or "plain",
 )
@@ -279,7 +288,7 @@ def test_masked_words_train_every_width(small_model, tmp_path):
     changes = {
         "loss": {"kind": "masked_words"},
         "nesting": {"widths": [16, 32]},
-        "train": {"epochs": 20, "learning_rate": 1e-2, "batch": 16},
+        "train": {"epochs": 20, "learning_rate": 1e-2, "batch": 16, "save_every": 60},
     }
     result = train(tables(small_model, texts, **changes), tmp_path / "out")
     chance = np.log(45)

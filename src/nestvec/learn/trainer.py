@@ -158,10 +158,13 @@ class _NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         return loss
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict=state_dict)
+        # without the card that the library would write: it takes longer than the rest of a small
+        # model's checkpoint, and nobody reads it there; save_model writes the trained model's
+        folder = Path(output_dir or self.args.output_dir)
+        self.model.save_pretrained(str(folder), create_model_card=False)
         state = self.loss.own_state()
         if state:
-            save_file(state, Path(output_dir or self.args.output_dir) / _OBJECTIVE)
+            save_file(state, folder / _OBJECTIVE)
 
     def _load_from_checkpoint(self, checkpoint_path: str) -> None:
         super()._load_from_checkpoint(checkpoint_path)
