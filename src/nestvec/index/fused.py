@@ -15,7 +15,7 @@ from nestvec.codec.directions import directions
 from nestvec.codec.kernels import thread_count
 from nestvec.codec.nested import Codec
 from nestvec.codec.scores import Prepared, reciprocals
-from nestvec.index import kernels, kernels_prefixes, kernels_signs, kernels_tables
+from nestvec.index import kernels, kernels_bounds, kernels_prefixes, kernels_signs, kernels_tables
 from nestvec.index.bit_slices import GROUP_ROWS, Additions
 from nestvec.index.kernels_look_ups import ENTRIES
 from nestvec.index.kernels_shuffles import SHUFFLES
@@ -212,11 +212,11 @@ def scan_spans(
     return _shortlists(held)
 
 
-def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
+def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_bounds.Rows:
     of_byte = np.zeros(256, np.float32)
     if cut in codec.cuts:
         of_byte = reciprocals(codec.unpack_norms(np.arange(256, dtype=np.uint8), cut))
-    return kernels_tables.Rows(
+    return kernels_bounds.Rows(
         _frozen(run.planes),
         run.count,
         run.start,
@@ -229,7 +229,7 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_tables.Rows:
     )
 
 
-def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_tables.Asked:
+def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_bounds.Asked:
     tables, norms = np.ascontiguousarray(tables[some]), norms[some]
     factors = np.stack([reciprocals(norms), norms**2], axis=1)
     if tables.shape[2] < ENTRIES:
@@ -242,7 +242,7 @@ def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_
         deficits, bounds = by_deficits(tables)
     arrays = (_frozen(each) for each in (tables, factors, deficits, fours, bounds))
     tables, factors, deficits, fours, bounds = arrays
-    return kernels_tables.Asked(tables, factors, _METRICS[codec.metric], deficits, fours, bounds)
+    return kernels_bounds.Asked(tables, factors, _METRICS[codec.metric], deficits, fours, bounds)
 
 
 def scan_signs(runs: Iterable[SignRun], planes: U8, count: int, keep: int) -> list[Shortlist]:

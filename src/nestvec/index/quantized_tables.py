@@ -57,5 +57,6 @@ def by_deficits(tables: F32) -> tuple[U8, F32]:
 def _lost(exact: F64, more: F64) -> F64:
     """What float32 may lose in adding up look-ups (q, b, K) and so much more."""
     width = exact.shape[1]
-    size: F64 = np.abs(exact).max(axis=2).sum(axis=1) + np.abs(more)
-    return 2 * (width + 4) * np.finfo(np.float32).eps * size
+    size = np.abs(exact).max(axis=2).sum(axis=1) + np.abs(more)
+    lost: F64 = 2 * (width + 4) * float(np.finfo(np.float32).eps) * size
+    return lost
