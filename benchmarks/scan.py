@@ -2,8 +2,8 @@
 
 signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat and NumKong's
 distances with a selection by counting; and against queries of 4 bits. codebooks: 8 bytes
-of codebooks against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (the same bytes)
-and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads memory,
+of codebooks, 4 and 2, against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (8
+bytes, too) and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads memory,
 in the same run, by as many threads. Codes of signs are drawn; codebooks are those of FOLDER's
 acl_abstracts, repeated, and what a shortlist of the abstracts holds of the ten nearest is told
 beside; without it they are drawn, too, where no code's head says more than its end. Each engine
@@ -273,14 +273,18 @@ def runs_of(codec: Codec, codes: NDArray[np.uint8], packed: Any) -> dict[int, Pl
 
 
 def measure_codebooks_ours(rows: int, rounds: int, data: Path | None) -> dict[str, float]:
-    """8 bytes of codebooks, and the first 4 of them."""
+    """8 bytes of codebooks, the first 4 of them, and 2 bytes."""
     given = vectors_of(data)
-    codec = Codec("8xcb", power=0.0).fit(given.sample)
+    return _codebooks("8xcb", given, rows, rounds) | _codebooks("2xcb", given, rows, rounds)
+
+
+def _codebooks(spec: str, given: Vectors, rows: int, rounds: int) -> dict[str, float]:
+    codec = Codec(spec, power=0.0).fit(given.sample)
     one, many = codec.prepare(given.queries[:1]), codec.prepare(given.queries)
     rng = np.random.default_rng(1)
     told: dict[str, float] = {}
     if given.rows is None:
-        codes = rng.integers(0, 256, (rows, 8), np.uint8)
+        codes = rng.integers(0, 256, (rows, codec.bytes), np.uint8)
         packed = {f"norm_{cut}": rng.integers(100, 156, rows, np.uint8) for cut in codec.cuts}
     else:
         codes = codec.encode(given.rows)
@@ -292,7 +296,7 @@ def measure_codebooks_ours(rows: int, rounds: int, data: Path | None) -> dict[st
         picks = rng.integers(0, len(codes), rows)
         codes, packed = codes[picks], {name: column[picks] for name, column in packed.items()}
     for cut, run in runs_of(codec, codes, packed).items():
-        name = "ours" if cut == codec.bytes else f"ours at {cut} bytes"
+        name = "ours" if cut == 8 else f"ours at {cut} bytes"
         arguments = ([run], rows, cut, KEEP)
         times = timed(
             partial(fused.scan_planes, codec, one, *arguments),

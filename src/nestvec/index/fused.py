@@ -28,9 +28,9 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
-# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups take some 4 ms
-# alone, so many bytes of signs or coordinates of prefixes one or two.
-_FEW_LOOK_UPS = 4_000_000
+# Under load a parallel kernel waits some 10 ms for its threads; so many look-ups, bytes of signs or
+# coordinates of prefixes take one or two alone.
+_FEW_LOOK_UPS = 2_000_000
 _FEW_SIGN_BYTES = 32_000_000
 _FEW_COORDINATES = 8_000_000
 # What all lanes hold for the queries scanned together: 24 bytes an entry.
