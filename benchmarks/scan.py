@@ -1,14 +1,14 @@
 """What one scan of codes costs, beside others: python benchmarks/scan.py [--data FOLDER].
 
 signs: 32 bytes of signs against signs, the best 1,000, beside IndexBinaryFlat and NumKong's
-distances with a selection by counting; and against queries of 4 bits. codebooks: 8 bytes
-of codebooks, 4 and 2, against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (8
-bytes, too) and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads memory,
-in the same run, by as many threads. Codes of signs are drawn; codebooks are those of FOLDER's
-acl_abstracts, repeated, and what a shortlist of the abstracts holds of the ten nearest is told
-beside; without it they are drawn, too, where no code's head says more than its end. Each engine
-runs in a process of its own, since the threads of one spin while the other works; figures are
-medians of rounds.
+distances with a selection by counting; and against queries of 4 bits. codebooks: 8 bytes of
+codebooks, 4 and 2, against float queries, the best 1,000, beside PQ8x8, PQ16x4 fast scan (8 bytes,
+too) and RQ8x8 by look-up tables. One query, and 64 together. read: how fast this machine reads
+memory, in the same run, by as many threads. Codes of signs are drawn; codebooks are those of
+FOLDER's acl_abstracts, repeated, and what a shortlist of the abstracts holds of the ten nearest is
+told beside; without it they are drawn, too, where no code's head says more than its end. Each
+engine runs in a process of its own, since the threads of one spin while the other works; figures
+are medians of rounds.
 """
 
 from __future__ import annotations
