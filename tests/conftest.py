@@ -29,6 +29,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+class Heard:
+    """A listener to progress, and what it was told: (what, total), units, sentences, "end"."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def start(self, what: str, total: int | None) -> None:
+        self.told.append((what, total))
+
+    def advance(self, n: int) -> None:
+        self.told.append(n)
+
+    def note(self, sentence: str) -> None:
+        self.told.append(sentence)
+
+    def finish(self) -> None:
+        self.told.append("end")
+
+
+@pytest.fixture
+def listener() -> Heard:
+    """One that has heard nothing yet."""
+    return Heard()
+
+
 @pytest.fixture(scope="session")
 def save_text_model() -> Callable[..., Path]:
     """save_text_model(folder, words, dim=16, layers=2) is a small random BERT's own folder."""

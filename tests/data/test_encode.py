@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,26 +48,11 @@ class Lengths:
         return {"name": self.name, "version": self._version, "pair": (1, 2)}
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    def start(self, what: str, total: int | None) -> None:
-        self.told.append((what, total))
-
-    def advance(self, n: int) -> None:
-        self.told.append(n)
-
-    def finish(self) -> None:
-        self.told.append("finish")
-
-
 TEXTS = [f"text number {n}" if n % 3 else f"t{n}" for n in range(10)]
 EXPECTED = np.array([[len(text), ord(text[-1]), 0] for text in TEXTS], np.float32)
 
 
-def test_vectors_come_in_order_with_their_counts(tmp_path: Path) -> None:
-    listener = Listener()
+def test_vectors_come_in_order_with_their_counts(tmp_path: Path, listener: Any) -> None:
     done = encode_texts(
         iter(TEXTS),
         Lengths(),
@@ -79,7 +65,7 @@ def test_vectors_come_in_order_with_their_counts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "new" / "v.npy"), EXPECTED)
     assert isinstance(done.vectors, np.memmap)
     assert (done.truncated, done.resumed) == (6, 0)
-    assert listener.told == [("encoding with lengths", 10), 4, 4, 2, "finish"]
+    assert listener.told == [("encoding with lengths", 10), 4, 4, 2, "end"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v.npy", "v.npy.journal"]
 
 

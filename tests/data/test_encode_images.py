@@ -32,31 +32,16 @@ class Colours:
         return {"name": self.name}
 
 
-class Steps:
-    def __init__(self):
-        self.told = []
-
-    def start(self, what, total):
-        self.told.append((what, total))
-
-    def advance(self, n):
-        self.told.append(n)
-
-    def finish(self):
-        self.told.append("end")
-
-
 @pytest.fixture
 def colours():
     return np.random.default_rng(0).integers(0, 256, (11, 3, 4, 3), np.uint8)
 
 
-def test_rows_are_in_the_order_of_the_images(tmp_path, colours):
+def test_rows_are_in_the_order_of_the_images(tmp_path, colours, listener):
     images = of_pixels(colours, None, (), "made")
-    steps = Steps()
-    found = encode_images(images, Colours(), tmp_path / "v.npy", progress=steps, block_images=4)
+    found = encode_images(images, Colours(), tmp_path / "v.npy", progress=listener, block_images=4)
     np.testing.assert_array_equal(found.vectors, colours[:, 0, 0])
-    assert steps.told == [("encoding with colours", 11), 4, 4, 3, "end"]
+    assert listener.told == [("encoding with colours", 11), 4, 4, 3, "end"]
     assert (found.truncated, found.resumed) == (0, 0)
     half = encode_images(images, Colours(), tmp_path / "h.npy", dtype="float16")
     assert half.vectors.dtype == np.float16

@@ -1,6 +1,7 @@
 """Small random models of several architectures, files of examples, and small trainings."""
 
 import copy
+import csv
 import json
 import warnings
 from dataclasses import fields, replace
@@ -129,6 +130,13 @@ def label_file(tmp_path_factory):
         lines.append(f"{one} {two},class{group}")
     place.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return place
+
+
+@pytest.fixture(scope="session")
+def texts(label_file):
+    """Its texts, and the labels of their classes."""
+    rows = list(csv.DictReader(label_file.read_text().splitlines()))
+    return [row["text"] for row in rows], np.array([row["label"] for row in rows])
 
 
 @pytest.fixture(scope="session")

@@ -174,29 +174,10 @@ def test_a_checkpoint_of_another_training_is_said_so(planted, tmp_path, rising):
         run("another's")
 
 
-class Listener:
-    """What it was told."""
-
-    def __init__(self):
-        self.told = []
-
-    def start(self, what, total):
-        self.told.append((what, total))
-
-    def advance(self, n):
-        self.told.append(n)
-
-    def note(self, sentence):
-        raise AssertionError(sentence)
-
-    def finish(self):
-        self.told.append("end")
-
-
-def test_progress_counts_steps_also_those_of_before(planted, tmp_path, rising):
+def test_progress_counts_steps_also_those_of_before(planted, tmp_path, rising, listener):
     examples, place = planted(), tmp_path / "run.pt"
     for watch, done in ((cut_at(7), None), (None, 6)):
-        listener = Listener()
+        listener.told.clear()
         try:
             train(
                 identity(),

@@ -1,7 +1,5 @@
 """The classifier as an estimator, and what its widths know."""
 
-import csv
-
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -19,12 +17,6 @@ from sklearn.utils.estimator_checks import (
 
 from nestvec import NestedClassifier
 from nestvec.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def texts(label_file):
-    rows = list(csv.DictReader(label_file.read_text().splitlines()))
-    return [row["text"] for row in rows], np.array([row["label"] for row in rows])
 
 
 @pytest.fixture(scope="module", params=["separate", "tied"])

@@ -1,7 +1,5 @@
 """Labels from the first layer that is sure are those of the layers themselves."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -22,12 +20,6 @@ from nestvec.learn import early_classifier
 from nestvec.learn.layers import Layers, encode_layers
 from nestvec.learn.losses.heads import layered_cross_entropy
 from nestvec.nesting import Nesting
-
-
-@pytest.fixture(scope="module")
-def texts(label_file):
-    rows = list(csv.DictReader(label_file.read_text().splitlines()))
-    return [row["text"] for row in rows], np.array([row["label"] for row in rows])
 
 
 def tables(model, **changed):
