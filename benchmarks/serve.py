@@ -7,7 +7,10 @@ its default limits. Every client keeps one connection, from an address of its ow
 has them (Linux: 127.1.0.1 and on), and asks again as soon as it has its answer: in turn a text's
 embedding in 64 dimensions, and a search of ten hits by a text. An answer that is not 200, or whose
 embedding strays from the one that the idle server gave, is an error. Memory is the server's
-resident set, idle, after the warm-up, in the middle and at the end, and every second between.
+resident set, every second; of it, what is not mapped from files is told apart where the system
+says (Linux). Both are printed every ten seconds. Whether they still grow is told of the last half:
+the slope of a line through means of five seconds with its 95 % interval (Student's t), "flat" where
+that holds 0 or less. A short run has a wide interval, and proves nothing: take --seconds 120.
 Server and clients share the machine's cores. Writes benchmarks/results/serve.json.
 """
 
@@ -32,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from scipy.stats import t as student
 
 from nestvec.index.snapshot import Snapshot
 from nestvec.jobs.checks import is_collection
@@ -42,6 +46,8 @@ QUERY_WORDS = 12
 KINDS = ("embeddings", "search")
 STRAY = 1e-3
 """Batches of other sizes add numbers up in another order."""
+TOLD_S = 10
+MEAN_S = 5
 
 
 @dataclass
@@ -109,7 +115,7 @@ def measure(collection: Path, clients: int, seconds: float, warm_up: float) -> d
         "answers_per_second": round(len(every) / seconds, 1),
         "seconds_of_an_answer": {**waits, "all": percentiles(every)},
         "texts_a_batch": mean_batch(metrics),
-        "resident_mb": memory,
+        **memory,
         "cores_used_by_the_server": round(cpu / seconds, 2),
         "stopped_by_sigterm": {"exit_code": code, "seconds": round(stopped_s, 2)},
     }
@@ -149,9 +155,9 @@ async def run(
     seconds: float,
     warm_up: float,
 ) -> tuple[Seen, dict[str, Any], float]:
-    """What clients saw, resident megabytes, and seconds of the server's cores."""
+    """What clients saw, the server's megabytes, and seconds of its cores."""
     expected = [await embedding(port, text) for text in texts[:20]]
-    idle = resident_mb(process)
+    idle = megabytes(process)
     begun = time.perf_counter() + warm_up
     seen = Seen()
     asking = [
@@ -160,21 +166,58 @@ async def run(
     ]
     await asyncio.sleep(max(0.0, begun - time.perf_counter()))
     cpu = sum(process.cpu_times()[:2])
-    sampled = [resident_mb(process)]
+    sampled = [megabytes(process)]
     for second in range(1, int(seconds) + 1):
         await asyncio.sleep(max(0.0, begun + second - time.perf_counter()))
-        sampled.append(resident_mb(process))
+        sampled.append(megabytes(process))
+        if second % TOLD_S == 0:
+            resident, own = sampled[-1]
+            print(f"{second:5} s: {resident:,.1f} MB resident, {own:,.1f} not of files", flush=True)
     cpu = sum(process.cpu_times()[:2]) - cpu
     await asyncio.gather(*asking)
     memory = {
-        "idle": idle,
-        "start": sampled[0],
-        "middle": sampled[len(sampled) // 2],
-        "end": sampled[-1],
-        "least": min(sampled),
-        "most": max(sampled),
+        name: summary(idle[which], [each[which] for each in sampled])
+        for which, name in enumerate(("resident_mb", "not_of_files_mb"))
     }
     return seen, memory, cpu
+
+
+def summary(idle: float, sampled: list[float]) -> dict[str, Any]:
+    """Of megabytes, one a second: where they began and ended, and whether they still grow."""
+    found: dict[str, Any] = {
+        "idle": round(idle, 1),
+        "start": round(sampled[0], 1),
+        "middle": round(sampled[len(sampled) // 2], 1),
+        "end": round(sampled[-1], 1),
+        "least": round(min(sampled), 1),
+        "most": round(max(sampled), 1),
+        "every_ten_seconds": [round(each, 1) for each in sampled[::TOLD_S]],
+    }
+    return {**found, "last_half": growth(sampled[(len(sampled) + 1) // 2 :])}
+
+
+def growth(sampled: list[float]) -> dict[str, Any] | None:
+    """Megabytes a minute of samples, one a second, and whether they are flat.
+
+    Neighbouring seconds are alike and count as one observation only together: a line goes through
+    means of MEAN_S seconds. None where there are fewer than four of them.
+    """
+    count = len(sampled) // MEAN_S
+    if count < 4:
+        return None
+    means = np.array(sampled[-count * MEAN_S :]).reshape(count, MEAN_S).mean(axis=1)
+    minutes = np.arange(count) * MEAN_S / 60
+    centered = minutes - minutes.mean()
+    slope = float(centered @ means / (centered @ centered))
+    rest = means - means.mean() - slope * centered
+    error = float(np.sqrt(rest @ rest / (count - 2) / (centered @ centered)))
+    half = float(student.ppf(0.975, count - 2)) * error
+    return {
+        "mb_a_minute": round(slope, 2),
+        "low": round(slope - half, 2),
+        "high": round(slope + half, 2),
+        "flat": round(slope - half, 2) <= 0,
+    }
 
 
 async def client(
@@ -284,9 +327,10 @@ def mean_batch(metrics: str) -> float:
     )
 
 
-def resident_mb(process: psutil.Process) -> float:
-    """Resident memory in MB of a million bytes."""
-    return round(float(process.memory_info().rss) / 1e6, 1)
+def megabytes(process: psutil.Process) -> tuple[float, float]:
+    """Resident memory, and what of it is not mapped from files, in MB of a million bytes."""
+    found = process.memory_info()
+    return found.rss / 1e6, (found.rss - getattr(found, "shared", 0)) / 1e6
 
 
 if __name__ == "__main__":

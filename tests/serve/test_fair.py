@@ -96,6 +96,20 @@ def test_a_job_that_left_is_not_served():
     assert drained(found) == [(stays, 0)]
 
 
+def test_clients_that_have_left_are_not_kept():
+    found = queue()
+    stays = Job("stays", ["x" * 1000] * 3)
+    found.add(stays)
+    for number in range(2000):
+        gone = Job(f"client {number}", ["x" * 1000, "x"])
+        found.add(gone)
+        found.take(1, 1e9)  # its other item would come after a thousand turns
+        found.remove(gone)
+    assert len(found._turns) < 100
+    assert len(found._clients) <= 1
+    assert drained(found)[-1][0] is stays
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5)), min_size=1, max_size=12),
     st.integers(1, 6),

@@ -15,6 +15,7 @@ from nestvec.serve.settings import (
     KEY_VARIABLE,
     Limits,
     ServeSettings,
+    bound_libraries,
     core_shares,
     key_of,
 )
@@ -85,6 +86,7 @@ def command(
 def _serve(target: str, settings: ServeSettings, as_json: bool, **opening: Any) -> None:
     searching, encoding = core_shares(os.cpu_count() or 1)
     # read by the libraries when they are loaded, below
+    bound_libraries()
     os.environ.setdefault("NUMBA_NUM_THREADS", str(searching))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(searching))
     from nestvec.jobs.checks import is_collection

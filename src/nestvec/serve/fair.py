@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_FEW_TURNS = 64
+
 
 @dataclass(eq=False)
 class Job(Generic[T]):
@@ -116,6 +118,7 @@ class FairQueue(Generic[T]):
     def _enter(self, job: Job[T]) -> None:
         client = self._clients.get(job.client)
         if client is None:
+            self._tidy()
             client = self._clients[job.client] = _Client(self._floor)
             heapq.heappush(self._turns, (client.served, next(self._serial), job.client))
         client.jobs.append(job)
@@ -129,6 +132,17 @@ class FairQueue(Generic[T]):
         client.jobs.rotate(-1)
         if not job.left:
             client.jobs.remove(job)
+
+    def _tidy(self) -> None:
+        """Leave out turns of clients that have gone, once most are: none may come up for long."""
+        if len(self._turns) <= 2 * len(self._clients) + _FEW_TURNS:
+            return
+        self._turns = [
+            (client.served, serial, name)
+            for served, serial, name in self._turns
+            if (client := self._clients.get(name)) is not None and client.served == served
+        ]
+        heapq.heapify(self._turns)
 
     def _leave(self, name: str) -> None:
         # what it was served in excess is remembered by the floor alone: a client that comes back
