@@ -124,7 +124,8 @@ def test_head_is_answered_as_get_without_a_body(server):
     for path, status in (("/nothing", 404), ("/v1/models/other", 404), ("/search", 405)):
         refused = server.ask("HEAD", path)
         assert (refused.status, refused.body) == (status, b"")
-    assert server.ask("POST", "/info", {}).headers["Allow"] == "GET, HEAD"
+    allowed = server.ask("POST", "/info", {}).headers["Allow"]
+    assert set(allowed.split(", ")) == {"GET", "HEAD"}
 
 
 def test_a_connection_goes_on_after_head(server):
