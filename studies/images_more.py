@@ -139,7 +139,7 @@ def novel_classes(trainings: Trainings) -> dict[str, Any]:
     shots, queries = pictures.held, np.random.default_rng(5).permutation(len(asked))[:2_000]
     known = encode_pictures(model, train, shots)
     vectors = encode_pictures(model, test, queries)
-    found: dict[str, Any] = {"novel": int(is_novel.sum()), "classes": count}
+    found: dict[str, Any] = {"unseen": int(is_novel.sum()), "classes": count}
     most = int(np.bincount(labels[shots], minlength=count).min())
     for which, mask in (("base", ~is_novel), ("novel", is_novel)):
         rows, asks = mask[labels[shots]], mask[asked[queries]]

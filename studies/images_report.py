@@ -19,6 +19,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         out += [f"## {name}", "", f"![accuracy by width](images-{name}.svg)", ""]
         out += [_about(each), ""]
         for measure in _MEASURES:
+            if measure == "mAP@10 by k" and _alike(each["arms"], "mAP@10", measure):
+                out += [
+                    "mAP@10 by k is the same: every class has ten pictures to find, or more.",
+                    "",
+                ]
+                continue
             out += [*_table(each, measure), ""]
         out += [*_cascades(each["cascades"]), ""]
         out += _more(each["more"])
@@ -67,6 +73,11 @@ def _table(each: Mapping[str, Any], measure: str) -> list[str]:
         cells = [_lead(by[w][measure]) for w in widths]
         lines.append(f"| {_NAMES[arm]} - FF | " + " | ".join(cells) + " |")
     return lines
+
+
+def _alike(arms: Mapping[str, Any], one: str, other: str) -> bool:
+    cells = [cell for by in arms.values() for cell in by.values()]
+    return all(cell[one]["value"] == cell[other]["value"] for cell in cells)
 
 
 def _cascades(cascades: Mapping[str, Any]) -> list[str]:
@@ -129,12 +140,12 @@ def _more(more: Mapping[str, Any]) -> list[str]:
     lines += _rows("long tail", rows)
     shots = more["few_shot"]
     rows = {
-        f"{part}, {n} shots": {w: c[n] for w, c in _by_width(shots[part]).items()}
+        f"{part}, {n} a class": {w: c[n] for w, c in _by_width(shots[part]).items()}
         for part in ("base", "novel")
         for n in next(iter(shots[part].values()))
     }
     lines += [
-        f"Nearest class means among base classes, and among {shots['novel']} novel ones of "
+        f"Nearest class means among base classes, and among {shots['unseen']} novel ones of "
         f"{shots['classes']} that training never saw:",
         "",
         *_rows("few shots", rows),
