@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,25 @@ def assert_equal(one: Path, other: Path) -> None:
     found = verify(other)
     assert found.whole
     assert found.unknown == ()
+
+
+class _Recorder:
+    """Makes workers that wait until two of them have begun, and write whether it came to that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> Callable[[str], int]:
+        def work(task: str) -> int:
+            own = self.folder / task
+            own.touch()
+            until = time.monotonic() + 60
+            while len(list(self.folder.iterdir())) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
+            own.write_text("not alone" if len(list(self.folder.iterdir())) == 2 else "alone")
+            return 1
+
+        return work
 
 
 class AtFirst:
@@ -124,6 +144,17 @@ def test_vectors_are_coded_though_a_node_is_lost(nodes: Any, tmp_path: Path) -> 
     assert not nodes.worker_nodes
     assert_equal(tmp_path / "one.nv", tmp_path / "two.nv")
     assert len(nv.open(tmp_path / "two.nv").collection._store.fragments) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nodes")
+def test_two_machines_take_a_task_each(tmp_path: Path) -> None:
+    with bridge.connected("ray") as cluster:
+        assert cluster.machines == 2
+        given = list(cluster.on_machines(_Recorder(tmp_path), ["one", "other"]))
+    assert given == [1, 1]
+    # each waits for the other to begin
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"not alone"}
 
 
 @pytest.mark.slow

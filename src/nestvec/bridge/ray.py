@@ -109,7 +109,13 @@ class Cluster:
                 _Mapper,
                 fn_constructor_args=(make,),
                 batch_size=1,
-                compute=data.ActorPoolStrategy(min_size=1, max_size=most),
+                # all at once and a task each: the first to come would take what others wait for
+                compute=data.ActorPoolStrategy(
+                    min_size=1,
+                    max_size=most,
+                    initial_size=min(most, len(left)),
+                    max_tasks_in_flight_per_actor=1,
+                ),
                 **needs,
             )
             finished = set()
