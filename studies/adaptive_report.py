@@ -28,8 +28,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         "stands in the JSON. Differences are paired, from one pass at full width, with 95 % "
         "intervals over queries. Multiply-adds and bytes of a query are counted by formula, "
         "milliseconds are medians of queries asked alone, all rows of a table in turn in one "
-        "run, on a machine whose cores other work took its share of: two threads that wait for "
-        "each other lose most by that.\n",
+        "run.\n",
     ]
     for name, each in result["sets"].items():
         out.append(

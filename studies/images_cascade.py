@@ -16,6 +16,8 @@ from nestvec.measure.intervals import bootstrap_mean, paired_difference
 POLICIES: dict[str, dict[str, Any]] = {
     "greedy": {"policy": "greedy"},
     "greedy, calibrated": {"policy": "greedy", "calibrate": True},
+    "keep .99 of right labels": {"policy": "keep", "target": 0.99},
+    "keep .98 of right labels": {"policy": "keep", "target": 0.98},
     "full accuracy at least cost": {"policy": "accuracy"},
     "full accuracy at least sum": {"policy": "accuracy", "counted": "sum"},
 }
