@@ -200,7 +200,7 @@ def scan_spans(
     A run's norms are exact. Memory: 24 bytes an entry for twice the shortlist a query.
     """
     tables = np.ascontiguousarray(prepared.tables[0][:, :cut])
-    asked = _asked(codec, tables, prepared.norms, slice(None))
+    asked = _asked(codec, tables, prepared.norms, slice(None), bounded=False)
     held = kernels.held(1, len(tables), keep)
     for run, spans in runs:
         rows = _rows(codec, run, cut)
@@ -229,14 +229,19 @@ def _rows(codec: Codec, run: PlaneRun, cut: int) -> kernels_bounds.Rows:
     )
 
 
-def _asked(codec: Codec, tables: F32, norms: F32, some: slice | I64) -> kernels_bounds.Asked:
+def _asked(
+    codec: Codec, tables: F32, norms: F32, some: slice | I64, bounded: bool = True
+) -> kernels_bounds.Asked:
+    """What kernels read of some queries; bounded: with bounds of sums, where they are read."""
     tables, norms = np.ascontiguousarray(tables[some]), norms[some]
     factors = np.stack([reciprocals(norms), norms**2], axis=1)
     if tables.shape[2] < ENTRIES:
         tables = np.pad(tables, ((0, 0), (0, 0), (0, ENTRIES - tables.shape[2])))
     deficits, fours = np.empty((0, 1, 1), np.uint8), np.empty((0, 1, 1), np.uint64)
     bounds = np.empty((0, 2), np.float32)
-    if len(tables) >= _FEWEST_BY_FOURS[SHUFFLES]:
+    if not bounded or codec.metric != "cosine":
+        pass
+    elif len(tables) >= _FEWEST_BY_FOURS[SHUFFLES]:
         fours, bounds = by_fours(tables)
     elif SHUFFLES:
         deficits, bounds = by_deficits(tables)
