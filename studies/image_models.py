@@ -38,7 +38,8 @@ class Plan:
     """What a set is trained with. rows: of training pictures, held: of those, not trained on.
 
     classes: so many drawn of all, where not all are taken. rate: of learning, chosen for MRL and FF
-    of 16 dimensions together on held-out pictures.
+    of 16 dimensions together on held-out pictures. weights: of MRL's and MRL-E's widths (c_m), all
+    1 where none are given, chosen on held-out pictures. seeds: models of every arm.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Plan:
     epochs: float
     rate: float
     classes: int | None = None
+    weights: tuple[float, ...] = ()
+    seeds: int = 3
 
 
 _TEN = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -71,19 +74,23 @@ _SMALL = (
         _TEN,
         rows=20_000,
         held=2_000,
-        epochs=4,
+        epochs=8,
         rate=5e-3,
+        weights=(0.8, 0.7, 3, 2, 0.5, 0.5, 0.5, 0.5),
+        seeds=4,
     ),
     Plan(
         "tiny_imagenet32",
         "train.parquet",
         "test.parquet",
         (4, 8, 16, 32, 64, 128, 256),
-        rows=20_000,
+        rows=10_000,
         held=2_000,
-        epochs=10,
+        epochs=20,
         rate=5e-3,
-        classes=100,
+        classes=50,
+        weights=(1, 1.5, 2, 1.5, 0.7, 0.4, 0.4),
+        seeds=4,
     ),
 )
 # All pictures of all classes, longer, by ResNet-18.
@@ -93,8 +100,10 @@ _WHOLE = tuple(
         widths=(*plan.widths, DIM),
         rows=10**9,
         held=5_000,
-        epochs=6 * plan.epochs,
+        epochs=max(24, 3 * plan.epochs),
         classes=None,
+        weights=plan.weights and (*plan.weights, plan.weights[-1]),
+        seeds=3,
     )
     for plan in _SMALL
 )
@@ -270,11 +279,12 @@ class Trainings:
             self._models[key] = model, heads
             return model, heads
         labels, _ = self.pictures.labels
+        weighed = {"weights": list(self.plan.weights)} if arm != "ff" and self.plan.weights else {}
         recipe = parse_recipe(
             {
                 "model": {"name": "resnet-18" if FULL else "resnet-small"},
                 "data": {"train": self.plan.name},
-                "nesting": {"widths": list(widths)},
+                "nesting": {"widths": list(widths), **weighed},
                 "loss": {
                     "kind": "cross_entropy",
                     "head": "tied" if arm == "mrl-e" else "separate",

@@ -12,10 +12,12 @@ from nestvec.choose.thresholds import (
     GRID,
     best_thresholds,
     confidence,
+    expected_errors,
     frontier,
     greedy,
     oracle,
     outcome,
+    probabilities,
     spent,
     stops_at,
     temperature_of,
@@ -44,6 +46,28 @@ def test_confidence_by_hand():
     np.testing.assert_allclose(confidence(logits), [0.5, 0.8])
     # at temperature 2 the numbers are roots: 1 / (1 + 2 / 2 ** .5)
     np.testing.assert_allclose(confidence(logits[:1], 2.0), [1 / (1 + 2**0.5)])
+
+
+def test_a_margin_by_hand():
+    logits = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]])
+    np.testing.assert_allclose(probabilities(logits), np.exp(logits))
+    found = confidence(logits, kind="margin")
+    np.testing.assert_allclose(found[:2], [0.2, 0.7])
+    # what ties is above 0 too, so that a threshold of 0 stops all
+    assert 0.0 < found[2] < 1e-300
+    roots = np.sqrt([0.5, 0.3, 0.2])
+    by_root = confidence(logits[:1], 2.0, "margin")
+    np.testing.assert_allclose(by_root, (roots[0] - roots[1]) / roots.sum())
+
+
+def test_expected_errors_by_hand():
+    narrow = np.log([[0.2, 0.7, 0.1], [0.8, 0.1, 0.1]])
+    wide = np.log([[0.6, 0.3, 0.1], [0.9, 0.05, 0.05]])
+    # the narrow one says 1, then 0; the wide one believes .3 of it, then .9
+    np.testing.assert_allclose(expected_errors([narrow, wide], 1.0), [[0.7, 0.1], [0.4, 0.1]])
+    roots = np.sqrt([0.6, 0.3, 0.1])
+    by_root = expected_errors([narrow[:1], wide[:1]], 2.0)
+    np.testing.assert_allclose(by_root[0], 1 - roots[1] / roots.sum())
 
 
 def test_where_rows_stop_by_hand():
@@ -117,14 +141,17 @@ def loss(thresholds, sure, wrong, costs, weight, counted):
     return total / sure.shape[1]
 
 
+@pytest.mark.parametrize("kind", ["largest", "margin"])
 @pytest.mark.parametrize("counted", ["last", "sum"])
 @pytest.mark.parametrize("weight", [0.1, 1.0, 10.0, 100.0])
 @pytest.mark.parametrize("seed", range(8))
-def test_best_thresholds_are_those_of_a_search_over_all(seed, weight, counted):
+def test_best_thresholds_are_those_of_a_search_over_all(seed, weight, counted, kind):
     rng = np.random.default_rng(seed)
     X, y = drawn(seed, n=12, widths=(8, 16, 32))
-    sure = np.stack([confidence(X[w]) for w in sorted(X)])
+    sure = np.stack([confidence(X[w], kind=kind) for w in sorted(X)])
     wrong = np.stack([X[w].argmax(axis=1) != y for w in sorted(X)])
+    if kind == "margin":  # and errors that are likely, not certain
+        wrong = expected_errors([X[w] for w in sorted(X)], 1.0)
     costs = np.sort(rng.uniform(0.5, 4.0, 3))
     starts = list(frontier(sure, wrong, costs, counted))[:2]
     starts += [np.array(each) for each in itertools.product((0.3, 0.5, 0.7, 1.0), repeat=2)]
@@ -197,6 +224,49 @@ def test_what_the_widest_has_right_is_kept(counted):
     assert costs == sorted(costs, reverse=True)
     default = Cascade("keep", counted=counted).fit(X, y)
     assert (default.run(X).labels == y)[right].all()
+
+
+@pytest.mark.parametrize("kind", ["largest", "margin"])
+@pytest.mark.parametrize("counted", ["last", "sum"])
+def test_no_more_is_lost_than_the_widest_expects(counted, kind):
+    X, y = drawn(6, n=400)
+    heat = temperature_of(X[64], y)
+    z = X[64] / heat
+    believed = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    costs = []
+    for target in (0.0, 0.005, 0.05):
+        cascade = Cascade("expected", target, counted=counted, confidence=kind).fit(X, y)
+        stopped = cascade.run(X)
+        lost = believed.max(axis=1) - believed[np.arange(400), stopped.labels]
+        assert -1e-12 <= lost.mean() <= target + 1e-9
+        costs.append(cascade.cost(stopped).mean())
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < 64 if counted == "last" else costs[-1] <= 64
+    default = Cascade("expected", counted=counted, confidence=kind).fit(X, y)
+    assert default.cost(default.run(X)).mean() == costs[1]
+
+
+def test_expected_losses_have_less_luck_in_them_than_labels():
+    """New rows lose what was said; thresholds for the accuracy of labels lose more."""
+    lost, lucky = [], []
+    for seed in range(12):
+        X, y = drawn(seed, n=2_300, classes=20)
+        fitted, others = {w: z[:300] for w, z in X.items()}, {w: z[300:] for w, z in X.items()}
+        full = (others[64].argmax(axis=1) == y[300:]).mean()
+        cascade = Cascade("expected", 0.02).fit(fitted, y[:300])
+        lost.append(full - (cascade.predict(others) == y[300:]).mean())
+        same_target = 1.0 - (fitted[64].argmax(axis=1) != y[:300]).mean() - 0.02
+        cascade = Cascade("accuracy", same_target).fit(fitted, y[:300])
+        lucky.append(full - (cascade.predict(others) == y[300:]).mean())
+    assert abs(np.mean(lost) - 0.02) < 0.01
+    assert np.mean(lucky) > np.mean(lost)
+
+
+def test_rows_that_tie_stop_at_a_threshold_of_nought():
+    X = {8: np.zeros((4, 3)), 16: np.zeros((4, 3))}
+    cascade = Cascade("cost", target=8.0, confidence="margin").fit(X, np.arange(4) % 3)
+    assert cascade.visited_ == (8,)
+    assert cascade.run({8: X[8]}).widths.tolist() == [8] * 4
 
 
 def test_widening_with_arrays_alone():
@@ -283,6 +353,8 @@ def test_labels_are_those_of_classes():
         (lambda X, y: Cascade().fit(X, y, classes=[1, 2]), "one a column"),
         (lambda X, y: Cascade("accuracy", target=1.5).fit(X, y), "held-out rows reach"),
         (lambda X, y: Cascade("keep", target=1.5).fit(X, y), "share to keep is above 0"),
+        (lambda X, y: Cascade("expected", target=1).fit(X, y), "at least 0 and below 1; got 1"),
+        (lambda X, y: Cascade(confidence="luck").fit(X, y), "confidence is one of largest, margin"),
         (lambda X, y: Cascade("cost", target=7).fit(X, y), "at least the narrowest"),
         (lambda X, y: Cascade("cost").fit(X, y), "at least the narrowest"),
         (lambda X, y: Cascade().fit(X, y).run({8: X[8]}), "16, 32, 64 is not there"),

@@ -36,7 +36,7 @@ def logits_of(seed, rows=150, classes=4):
 def points():
     tuned, told = logits_of(0), logits_of(1)
     cascade = Cascade("keep", counted="sum").fit(*tuned)
-    chosen = cascade.thresholds_, cascade.temperatures_.tolist()
+    chosen = cascade.thresholds_, cascade.temperatures_.tolist(), cascade.confidence
     return cascade, told, cost_points(WIDTHS, *tuned, *told, chosen, "sum")
 
 

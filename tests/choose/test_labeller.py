@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from nestvec.choose.cascade import Cascade
 from nestvec.choose.labeller import ARRAYS_FILE, CONFIG_FILE, Labeller, has_heads, heads_of_model
+from nestvec.choose.thresholds import probabilities
 from nestvec.errors import UserError
 from nestvec.learn.losses.heads import SeparateHeads, TiedHead
 from nestvec.learn.models import save_heads
@@ -105,6 +106,29 @@ def test_a_folder_keeps_all_of_it(trained, tmp_path):
     assert after.confidence.tolist() == before.confidence.tolist()
     for width in WIDTHS:
         assert (again.logits(X, width) == labeller.logits(X, width)).all()
+
+
+def test_a_folder_keeps_what_its_cascade_is_sure_by(tmp_path):
+    classifier, cascade, labeller = made(policy="expected", confidence="margin")
+    X, _ = planted(2)
+    stopped = cascade.run(classifier.logits(X))
+    labeller.save(tmp_path / "c")
+    found = Labeller.load(tmp_path / "c").label(X)
+    assert found.labels.tolist() == stopped.labels.tolist()
+    assert found.widths.tolist() == stopped.widths.tolist()
+    np.testing.assert_allclose(found.confidence, stopped.confidence, rtol=1e-3, atol=1e-5)
+    one = labeller.label(X, 12)
+    soft = np.sort(probabilities(labeller.logits(X, 12)), axis=1)
+    np.testing.assert_allclose(one.confidence, soft[:, -1] - soft[:, -2], rtol=1e-4, atol=1e-9)
+
+    config = json.loads((tmp_path / "c" / CONFIG_FILE).read_text())
+    (tmp_path / "c" / CONFIG_FILE).write_text(json.dumps({**config, "sure_by": "luck"}))
+    with pytest.raises(UserError, match="nothing is sure by 'luck'"):
+        Labeller.load(tmp_path / "c")
+    # folders that were written before there was a choice
+    del config["sure_by"]
+    (tmp_path / "c" / CONFIG_FILE).write_text(json.dumps(config))
+    assert Labeller.load(tmp_path / "c").sure_by == "largest"
 
 
 def test_labelling_needs_no_torch(trained, tmp_path):

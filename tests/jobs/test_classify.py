@@ -238,6 +238,10 @@ def test_the_commands(asked, labelled, tmp_path):
     told = json.loads(asked(*made, "--out", tmp_path / "d", "--json").stdout)
     assert [each["width"] for each in told["widths"]] == [2, 4, 16]
     assert told["policy"] == "keep"
+    by_margin = ("--policy", "expected", "--target", ".01", "--confidence", "margin")
+    done = asked(*made, "--out", tmp_path / "e", *by_margin)
+    assert "cascade (expected, sum)" in done.stdout, done.output
+    assert json.loads((tmp_path / "e" / "labeller.json").read_text())["sure_by"] == "margin"
     ask = ("predict", tmp_path / "c", labelled / "test.npy")
     done = asked(*ask, "--labels", labelled / "test.txt")
     lines = done.stdout.splitlines()
@@ -286,7 +290,12 @@ def test_the_commands(asked, labelled, tmp_path):
             "x.npy --labels y.txt --policy cost --target 1 --widths 4,16 --epochs 1",
         ),
         ("greedy thresholds have no target", "x.npy --labels y.txt --policy greedy --target 1"),
+        (
+            "the target of expected is at least 0 and below 1; got 1",
+            "x.npy --labels y.txt --policy expected --target 1",
+        ),
         ("'other' is not one of", "x.npy --labels y.txt --policy other"),
+        ("'luck' is not one of", "x.npy --labels y.txt --confidence luck"),
         ("stand in a column of theirs", "t.jsonl --labels y.txt"),
         ("has none. Give a column label", "t.jsonl"),
         ("no label column 'topic' (it has 'mood')", "t.jsonl --label-column topic"),

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.choose.thresholds import (
+    CONFIDENCES,
     COUNTED,
     F64,
     I64,
     POLICIES,
     confidence,
+    expected_errors,
     frontier,
     greedy,
     outcome,
@@ -35,6 +37,8 @@ try:
 except ImportError:
     raise MissingExtra("a scikit-learn estimator", "train") from None
 
+EXPECTED = 0.005
+"""The accuracy that "expected" may lose where no target is given."""
 Logits = Mapping[int, NDArray[Any]] | Callable[[int, I64], NDArray[Any]]
 """{width: (n, classes)}, or what gives them (m, classes) for a width and the rows (m,) asked."""
 
@@ -49,21 +53,27 @@ class Stopped:
 
 
 class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Stops at the first width whose confidence, the largest softmax, is above its threshold.
+    """Stops at the first width whose confidence is above its threshold.
 
     policy: how thresholds are fitted. "greedy": for every width and the next the smallest of a grid
     with which the two are most often right, pair by pair (MRL, arXiv:2205.13147, app. D.1).
     "accuracy": the least expected cost whose held-out accuracy is at least `target`, by default the
     widest one's. "keep": the least expected cost at which a share `target`, by default 1, of the
-    rows that the widest labels right keep that label. "cost": the most accuracy at an expected cost
+    rows that the widest labels right keep that label. "expected": the least expected cost at which
+    the accuracy that the widest expects to be lost, by its probabilities at a temperature fitted on
+    the labels, is at most `target`, by default .005. "cost": the most accuracy at an expected cost
     of `target` at most. costs: of reading each width, narrowest first, by default the widths.
     counted: what a row costs, "last", the last width's as in the paper, or "sum", of all that it
     read; then widths that do not pay are not read at all. calibrate: divide logits by a temperature
-    a width, that of the least held-out log loss (Guo et al. 2017, arXiv:1706.04599).
+    a width, that of the least held-out log loss (Guo et al. 2017, arXiv:1706.04599). confidence:
+    "largest", the largest softmax as in the paper, or "margin", what that is above the second
+    largest: where a classifier is often wrong, the least sure rows by the first are those that no
+    width labels right, and by the second those that a wider one may label otherwise.
 
     "accuracy" sets rows that only a narrow width happens to label right against rows that only the
     widest does, and so takes luck of the held-out rows for skill: on new rows it loses some. "keep"
-    counts the losses alone.
+    counts the losses alone, luck among them, and saves little where many labels are wrong.
+    "expected" has no luck of labels in it, and is as right as the widest's probabilities are.
 
     classes_: labels in the order of the logits' columns. widths_; costs_, thresholds_ (w - 1,), 1
     where a width is not read; temperatures_ (w,).
@@ -76,12 +86,14 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         costs: Sequence[float] | None = None,
         counted: str = "last",
         calibrate: bool = False,
+        confidence: str = "largest",
     ) -> None:
         self.policy = policy
         self.target = target
         self.costs = costs
         self.counted = counted
         self.calibrate = calibrate
+        self.confidence = confidence
 
     def fit(self, X: Mapping[int, NDArray[Any]], y: Any, classes: Any = None) -> Cascade:
         """Set thresholds on held-out logits {width: (n, classes)} and their labels (n,).
@@ -96,6 +108,10 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if self.counted not in COUNTED:
             raise UserError(f"a cost counts the last width or the sum; got {self.counted!r}.")
+        if self.confidence not in CONFIDENCES:
+            raise UserError(
+                f"a confidence is one of {', '.join(CONFIDENCES)}; got {self.confidence!r}."
+            )
         self.widths_ = tuple(sorted(X))
         logits = _checked(X, self.widths_)
         n, columns = logits[0].shape
@@ -110,10 +126,14 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.temperatures_ = np.ones(len(logits))
         if self.calibrate:
             self.temperatures_ = np.array([temperature_of(each, right) for each in logits])
-        sure = np.stack([confidence(z, t) for z, t in zip(logits, self.temperatures_, strict=True)])
+        heats = zip(logits, self.temperatures_, strict=True)
+        sure = np.stack([confidence(z, heat, self.confidence) for z, heat in heats])
         wrong = np.stack([z.argmax(axis=1) != right for z in logits])
         if self.policy == "greedy":
             self.thresholds_ = greedy(sure, wrong)
+        elif self.policy == "expected":
+            errors = expected_errors(logits, temperature_of(logits[-1], right))
+            self.thresholds_ = self._expected(sure, errors)
         else:
             self.thresholds_ = self._fitted(sure, wrong)
         return self
@@ -150,12 +170,25 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UserError(
                 f"a share to keep is above 0 and at most 1; got {share:g}. Try 1 or .998."
             )
-        allowed = (1.0 - share) * right / lost.shape[1] + 1e-12
+        return self._cheapest(sure, lost, (1.0 - share) * right / lost.shape[1])
+
+    def _expected(self, sure: F64, errors: F64) -> F64:
+        """The cheapest thresholds by which no more is expected to be lost than allowed."""
+        allowed = EXPECTED if self.target is None else self.target
+        if not 0.0 <= allowed < 1.0:
+            raise UserError(
+                f"an expected loss of accuracy is at least 0 and below 1; got {allowed:g}. Try "
+                f"{EXPECTED:g}."
+            )
+        return self._cheapest(sure, errors - errors[-1], allowed)
+
+    def _cheapest(self, sure: F64, lost: NDArray[Any], allowed: float) -> F64:
+        """The least cost of those by which a mean row loses no more than allowed."""
         found = [
             (each, *outcome(each, sure, lost, self.costs_, self.counted))
             for each in frontier(sure, lost, self.costs_, self.counted)
         ]
-        met = [each for each in found if each[1] <= allowed]
+        met = [each for each in found if each[1] <= allowed + 1e-12]
         return min(met, key=lambda each: (each[2], each[1]))[0]
 
     @property
@@ -187,6 +220,7 @@ class Cascade(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.widths_,
             self.thresholds_,
             self.temperatures_,
+            self.confidence,
         )
         return Stopped(self.classes_[columns], widths, sure)
 

@@ -89,12 +89,21 @@ class Steps:
 
     @classmethod
     def of(
-        cls, logits: Mapping[int, NDArray[Any]], truth: I64, temperatures: Sequence[float]
+        cls,
+        logits: Mapping[int, NDArray[Any]],
+        truth: I64,
+        temperatures: Sequence[float],
+        kind: str = "largest",
     ) -> Steps:
-        """From logits {width: (n, classes)}, columns (n,) of the labels, a temperature a width."""
+        """From logits {width: (n, classes)}, columns (n,) of the labels, a temperature a width.
+
+        kind: of CONFIDENCES.
+        """
         widths = sorted(logits)
         return cls(
-            np.stack([confidence(logits[w], t) for w, t in zip(widths, temperatures, strict=True)]),
+            np.stack(
+                [confidence(logits[w], t, kind) for w, t in zip(widths, temperatures, strict=True)]
+            ),
             np.stack([np.asarray(logits[w]).argmax(axis=1) == truth for w in widths]),
         )
 
@@ -105,7 +114,7 @@ def cost_points(
     tuned_truth: I64,
     told: Mapping[int, NDArray[Any]],
     told_truth: I64,
-    chosen: tuple[F64, Sequence[float]],
+    chosen: tuple[F64, Sequence[float], str],
     counted: str = "sum",
     seed: int = 0,
     progress: Progress | None = None,
@@ -113,9 +122,10 @@ def cost_points(
     """Accuracy and cost of every way, on rows that set no thresholds.
 
     tuned, told: {width: (n, classes)} of the rows that set thresholds and of the others; truth: the
-    columns of their labels. chosen: thresholds (w - 1,) and temperatures (w,) of the cascade that
-    all is about; its temperatures are those of the shares kept, too. counted: what frontiers
-    minimize. At most MOST_TUNING tuning rows, drawn by seed, set the thresholds of the other ways.
+    columns of their labels. chosen: thresholds (w - 1,), temperatures (w,) and confidence of the
+    cascade that all is about; the last two are those of the shares kept, too. counted: what
+    frontiers minimize. At most MOST_TUNING tuning rows, drawn by seed, set the thresholds of the
+    other ways.
     "stops at random" stops as many rows at each width as the cascade of that share, whichever.
     """
     listener = progress or quiet()
@@ -124,11 +134,11 @@ def cost_points(
     some = np.sort(rng.permutation(len(tuned_truth))[:MOST_TUNING])
     own = {width: np.asarray(tuned[width])[some] for width in widths}
     truth = tuned_truth[some]
-    thresholds, heats = chosen
+    thresholds, heats, kind = chosen
     plain = np.ones(len(widths))
     warm = np.array([temperature_of(own[width], truth) for width in widths])
     costs = np.asarray(widths, np.float64)
-    other = Steps.of(told, told_truth, list(heats))
+    other = Steps.of(told, told_truth, list(heats), kind)
     right = other.right.astype(np.float64)
     n = right.shape[1]
     found: list[tuple[str, str, float, float, F64]] = [
@@ -144,7 +154,7 @@ def cost_points(
 
     add(CHOSEN, "", thresholds, other)
     listener.advance(1)
-    mine = Steps.of(own, truth, list(heats))
+    mine = Steps.of(own, truth, list(heats), kind)
     for share, limits in kept_thresholds(mine, costs, counted, SHARES).items():
         shares = add(KEPT, f"{share:g}", limits, other)
         last, summed = found[-1][2:4]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from nestvec.choose.thresholds import F64, I64, confidence, widen
+from nestvec.choose.thresholds import CONFIDENCES, F64, I64, confidence, widen
 from nestvec.data.model_nesting import read_nesting
 from nestvec.errors import UserError
 from nestvec.vectors import normalize, row_blocks
@@ -34,7 +34,7 @@ _MAP = "map"
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """labels: (n,) strings. widths: (n,) the last one read. confidence: (n,) largest softmax."""
+    """labels: (n,) strings. widths: (n,) the last one read. confidence: (n,) as sure_by says."""
 
     labels: NDArray[np.str_]
     widths: I64
@@ -47,8 +47,8 @@ class Labeller:
 
     classes: labels by column. heads: a linear one a width, over the leading coordinates of matrix
     (dim, w) times the vectors at length 1; where matrix is None, of the vectors as they are.
-    thresholds (w - 1,) and temperatures (w,): of a Cascade. encoder: what makes the vectors of
-    texts, None where vectors were given. facts: how it was made, JSON-able.
+    thresholds (w - 1,), temperatures (w,) and sure_by (its confidence): of a Cascade. encoder: what
+    makes the vectors of texts, None where vectors were given. facts: how it was made, JSON-able.
     Kusupati et al. 2022 (arXiv:2205.13147, eq. 1 and app. D.1).
     """
 
@@ -61,6 +61,7 @@ class Labeller:
     tied: bool = False
     encoder: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    sure_by: str = "largest"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -68,13 +69,14 @@ class Labeller:
         return tuple(self.heads)
 
     def widening(self, cascade: Any) -> Labeller:
-        """The same with the thresholds and temperatures of a Cascade over its widths."""
+        """The same with what a Cascade over its widths stops by."""
         if tuple(cascade.widths_) != self.widths:
             raise ValueError(f"a cascade over {cascade.widths_} for heads of {self.widths}")
         return replace(
             self,
             thresholds=np.asarray(cascade.thresholds_, np.float64),
             temperatures=np.asarray(cascade.temperatures_, np.float64),
+            sure_by=str(cascade.confidence),
         )
 
     def logits(self, vectors: NDArray[Any], width: int) -> F32:
@@ -103,13 +105,18 @@ class Labeller:
             if width is None:
                 reader = _Reader(self, vectors[rows])
                 columns[rows], widths[rows], sure[rows] = widen(
-                    reader.read, len(reader), self.widths, self.thresholds, self.temperatures
+                    reader.read,
+                    len(reader),
+                    self.widths,
+                    self.thresholds,
+                    self.temperatures,
+                    self.sure_by,
                 )
                 continue
             found = self.logits(vectors[rows], width)
             columns[rows], widths[rows] = found.argmax(axis=1), width
             heat = float(self.temperatures[self.widths.index(width)])
-            sure[rows] = confidence(found, heat)
+            sure[rows] = confidence(found, heat, self.sure_by)
         return Labelled(names[columns], widths, sure)
 
     def save(self, folder: str | os.PathLike[str], beside: Mapping[str, str] | None = None) -> None:
@@ -130,6 +137,7 @@ class Labeller:
             "tied": self.tied,
             "thresholds": self.thresholds.tolist(),
             "temperatures": self.temperatures.tolist(),
+            "sure_by": self.sure_by,
             "encoder": None if self.encoder is None else dict(self.encoder),
             "facts": dict(self.facts),
         }
@@ -191,10 +199,13 @@ class Labeller:
             bool(config["tied"]),
             config["encoder"],
             config["facts"],
+            config.get("sure_by", "largest"),  # folders of before it have none
         )
         for width, (weight, bias) in heads.items():
             if weight.shape != (len(bias), width) or len(bias) != len(found.classes):
                 raise ValueError(f"a head of {width} has another shape")
+        if found.sure_by not in CONFIDENCES:
+            raise ValueError(f"nothing is sure by {found.sure_by!r}")
         if len(found.thresholds) != len(widths) - 1 or len(found.temperatures) != len(widths):
             raise ValueError("a threshold is missing")
         one = np.ones((1, found.dim), np.float32)

@@ -1,9 +1,9 @@
 """Where a cascade stops: confidence, the thresholds of each policy, and widening row by row.
 
 Arrays alone. sure and wrong are (w, n): how sure each of w steps is of its label of each of n
-held-out rows, and whether that label is wrong. A row stops at the first step that is surer than its
-threshold (w - 1,), at the last one if at none. A threshold of 1 is never passed: that step is not
-read, and costs nothing.
+held-out rows, and whether that label is wrong, or how likely. A row stops at the first step that
+is surer than its threshold (w - 1,), at the last one if at none. A threshold of 1 is never passed:
+that step is not read, and costs nothing.
 """
 
 from __future__ import annotations
@@ -20,19 +20,44 @@ Bools = NDArray[np.bool_]
 
 GRID = np.linspace(0.1, 1.0, 100)
 """Thresholds tried, as the code of MRL (arXiv:2205.13147, app. D.1) has them."""
-POLICIES = ("greedy", "accuracy", "keep", "cost")
+POLICIES = ("greedy", "accuracy", "keep", "expected", "cost")
+CONFIDENCES = ("largest", "margin")
+"""What a row is sure by: its largest softmax, or what that is above the second largest."""
 COUNTED = ("last", "sum")
 _TEMPERATURES = np.geomspace(0.05, 20.0, 121)
 _WEIGHTS = np.geomspace(1e-5, 1e3, 65)
 _SWEEPS = 20
 
 
-def confidence(logits: NDArray[Any], temperature: float = 1.0) -> F64:
-    """The largest softmax of each row (n, classes)."""
+def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> F64:
+    """The softmax (n, classes) of logits (n, classes)."""
+    z = np.asarray(logits, np.float64) / temperature
+    found: F64 = np.exp(z - z.max(axis=1, keepdims=True))
+    found /= found.sum(axis=1, keepdims=True)
+    return found
+
+
+def confidence(logits: NDArray[Any], temperature: float = 1.0, kind: str = "largest") -> F64:
+    """How sure each row (n, classes) is, by one of CONFIDENCES; above 0."""
     z = np.asarray(logits, np.float64) / temperature
     z = z - z.max(axis=1, keepdims=True)
     found: F64 = 1.0 / np.exp(z).sum(axis=1)
+    if kind == "margin":
+        second = np.partition(z, -2, axis=1)[:, -2]
+        # two that tie leave nothing; a threshold of 0 stops them all the same
+        found = np.maximum(found * -np.expm1(second), np.finfo(np.float64).tiny)
     return found
+
+
+def expected_errors(logits: Sequence[NDArray[Any]], temperature: float) -> F64:
+    """How likely each step's label of each row is wrong (w, n), as the last step believes.
+
+    logits: (n, classes) of each step. temperature: of the last one's. What a narrow step loses to
+    the last by it has none of the luck of single labels in it, and is never below 0.
+    """
+    believed = probabilities(logits[-1], temperature)
+    rows = np.arange(len(believed))
+    return np.stack([1.0 - believed[rows, np.asarray(z).argmax(axis=1)] for z in logits])
 
 
 def temperature_of(logits: NDArray[Any], right: I64) -> float:
@@ -52,11 +77,12 @@ def widen(
     widths: Sequence[int],
     thresholds: Sequence[float] | F64,
     temperatures: Sequence[float] | F64,
+    kind: str = "largest",
 ) -> tuple[I64, I64, F64]:
     """The column (n,) of each row's label, the width (n,) it stopped at, and its confidence (n,).
 
     read: logits (m, classes) of a width and the rows (m,) that are still unsure, asked for no
-    others. A width whose threshold is 1 or more is not asked for.
+    others. A width whose threshold is 1 or more is not asked for. kind: of CONFIDENCES.
     """
     columns, stopped = np.empty(n, np.int64), np.empty(n, np.int64)
     surest = np.empty(n)
@@ -67,7 +93,7 @@ def widen(
         if limit >= 1.0:
             continue
         logits = np.asarray(read(width, left), np.float64)
-        sure = confidence(logits, heat)
+        sure = confidence(logits, heat, kind)
         stops = sure > limit
         done = left[stops]
         columns[done] = logits[stops].argmax(axis=1)
@@ -115,7 +141,7 @@ def greedy(sure: F64, wrong: Bools) -> F64:
     return np.array(found)
 
 
-def frontier(sure: F64, wrong: Bools, costs: F64, counted: str = "last") -> list[F64]:
+def frontier(sure: F64, wrong: NDArray[Any], costs: F64, counted: str = "last") -> list[F64]:
     """Thresholds that are best at some price of an error, cheapest cascade first.
 
     With them only the narrowest step, and only the widest.
@@ -131,7 +157,7 @@ def frontier(sure: F64, wrong: Bools, costs: F64, counted: str = "last") -> list
 
 def best_thresholds(
     sure: F64,
-    wrong: Bools,
+    wrong: NDArray[Any],
     costs: F64,
     weight: float,
     starts: Sequence[F64],
@@ -159,7 +185,7 @@ def best_thresholds(
 
 
 def _best_one(
-    i: int, thresholds: F64, sure: F64, wrong: Bools, costs: F64, weight: float, counted: str
+    i: int, thresholds: F64, sure: F64, wrong: NDArray[Any], costs: F64, weight: float, counted: str
 ) -> float:
     """The best threshold of step i while the others stay; what it is where it is as good."""
     reached = np.flatnonzero((sure[:i] <= thresholds[:i, None]).all(axis=0))

@@ -18,6 +18,7 @@ from nestvec.cli.options import (
 from nestvec.cli.output import interval, print_json, print_table, say, signed_interval, warn
 from nestvec.jobs.settings import (
     CASCADE_POLICIES,
+    CONFIDENCES,
     COUNTED,
     HEADS,
     ClassifySettings,
@@ -76,7 +77,8 @@ def _row_options(function: Any) -> Any:
 @click.option(
     "--target",
     type=float,
-    help="Of keep, a share [1]; of accuracy, one [the widest's]; of cost, dimensions.",
+    help="Of keep, a share [1]; of expected, what may be lost [.005]; of accuracy, one [the "
+    "widest's]; of cost, dimensions.",
 )
 @click.option(
     "--counted",
@@ -86,6 +88,13 @@ def _row_options(function: Any) -> Any:
     help="A row costs all widths that it reads, or the last.",
 )
 @click.option("--calibrate", is_flag=True, help="Fit a temperature a width first.")
+@click.option(
+    "--confidence",
+    type=click.Choice(CONFIDENCES),
+    default=default(ClassifySettings, "confidence"),
+    show_default=True,
+    help="A row is sure by its largest probability, or by what that is above the second.",
+)
 @click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--images", metavar="SRC", help="Of vectors, their pictures, for the report.")
 @click.option("--seed", type=int, default=default(ClassifySettings, "seed"), show_default=True)

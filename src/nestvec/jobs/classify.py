@@ -351,6 +351,7 @@ def _cascade(settings: ClassifySettings) -> Cascade:
         target=settings.target,
         counted=settings.counted,
         calibrate=settings.calibrate,
+        confidence=settings.confidence,
     )
 
 

@@ -70,7 +70,9 @@ def classifier_sheet(
     column = {name: i for i, name in enumerate(names)}
     truths = [np.array([column[str(x)] for x in labels], np.int64) for _, labels in (tuned, told)]
     heats = cascade.temperatures_.tolist()
-    steps = Steps.of(told[0], truths[1], heats)
+    steps = Steps.of(told[0], truths[1], heats, cascade.confidence)
+    # a margin is no probability, so what can be believed of it is asked of the largest softmax
+    likely = Steps.of(told[0], truths[1], heats)
     stops = stops_at(cascade.thresholds_, steps.sure)
     points = cost_points(
         widths,
@@ -78,7 +80,7 @@ def classifier_sheet(
         truths[0],
         told[0],
         truths[1],
-        (cascade.thresholds_, heats),
+        (cascade.thresholds_, heats, cascade.confidence),
         settings.counted,
         settings.seed,
         progress,
@@ -107,7 +109,7 @@ def classifier_sheet(
                 believed.error,
                 believed.surest,
             )
-            for each, believed in zip(result.widths, trust(widths, steps), strict=True)
+            for each, believed in zip(result.widths, trust(widths, likely), strict=True)
         ),
         visited=cascade.visited_,
         accuracy=_figure(shown.accuracy),

@@ -32,7 +32,8 @@ ADAPTERS = (
 """Methods of adapt, as learn/adapters/methods.py has them."""
 NEED_PAIRS = ("coded", "search")
 
-CASCADE_POLICIES = ("keep", "accuracy", "cost", "greedy")
+CASCADE_POLICIES = ("keep", "expected", "accuracy", "cost", "greedy")
+CONFIDENCES = ("largest", "margin")
 """Policies of classify, as choose/thresholds.py has them."""
 HEADS = ("separate", "tied")
 COUNTED = ("sum", "last")
@@ -222,9 +223,9 @@ class ClassifySettings:
     folder with class heads is used with them, and only thresholds are fitted; None is minilm.
     widths, head, epochs: of the heads to train; None takes powers of two from 16 and the vectors'
     own, a head a width, 15 passes and where rows are few as many as make 500 steps. held: share of
-    each class that sets thresholds and is told of. policy, target, counted, calibrate: of the
-    cascade, as Cascade has them. skip_broken: leave images out that cannot be read. images: the
-    pictures that vectors are of, in their order, for the report's examples.
+    each class that sets thresholds and is told of. policy, target, counted, calibrate, confidence:
+    of the cascade, as Cascade has them. skip_broken: leave images out that cannot be read. images:
+    the pictures that vectors are of, in their order, for the report's examples.
     """
 
     labels: str | None = None
@@ -244,6 +245,7 @@ class ClassifySettings:
     target: float | None = None
     counted: str = "sum"
     calibrate: bool = False
+    confidence: str = "largest"
     seed: int = 0
     skip_broken: bool = False
     images: str | None = None
@@ -263,6 +265,7 @@ class ClassifySettings:
             ("policy", CASCADE_POLICIES),
             ("head", (None, *HEADS)),
             ("counted", COUNTED),
+            ("confidence", CONFIDENCES),
         ):
             if getattr(self, name) not in known:
                 listed = ", ".join(each for each in known if each)
@@ -274,6 +277,10 @@ class ClassifySettings:
             raise UserError(f"greedy thresholds have no target; got {self.target:g}. Leave it out.")
         if self.policy == "cost" and (self.target is None or self.target <= 0):
             raise UserError(f"cost needs a target, in dimensions; got {self.target}. Try 64.")
+        if self.policy == "expected" and self.target is not None and not 0 <= self.target < 1:
+            raise UserError(
+                f"the target of expected is at least 0 and below 1; got {self.target:g}. Try .005."
+            )
         share = self.target is not None and not 0.0 < self.target <= 1.0
         if self.policy in ("keep", "accuracy") and share:
             raise UserError(
