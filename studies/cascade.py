@@ -45,6 +45,13 @@ POLICIES: dict[str, dict[str, Any]] = {
     "full accuracy at least sum": {"policy": "accuracy", "counted": "sum"},
     "keep at least cost": {"policy": "keep"},
     "keep at least sum": {"policy": "keep", "counted": "sum"},
+    "expected loss .002 at least sum": {"policy": "expected", "target": 0.002, "counted": "sum"},
+    "the same by margin": {
+        "policy": "expected",
+        "target": 0.002,
+        "counted": "sum",
+        "confidence": "margin",
+    },
 }
 CHOSEN = "keep at least sum"
 """Of the policies, by held-out texts alone."""

@@ -39,7 +39,8 @@ class Plan:
 
     classes: so many drawn of all, where not all are taken. rate: of learning, chosen for MRL and FF
     of 16 dimensions together on held-out pictures. weights: of MRL's and MRL-E's widths (c_m), all
-    1 where none are given, chosen on held-out pictures. seeds: models of every arm.
+    1 where none are given, chosen on held-out pictures. cascades: MRL models that cascades are told
+    of, where more than the seeds of the study.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Plan:
     rate: float
     classes: int | None = None
     weights: tuple[float, ...] = ()
-    seeds: int = 3
+    cascades: int = 0
 
 
 _TEN = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -77,7 +78,6 @@ _SMALL = (
         epochs=8,
         rate=5e-3,
         weights=(0.8, 0.7, 3, 2, 0.5, 0.5, 0.5, 0.5),
-        seeds=4,
     ),
     Plan(
         "tiny_imagenet32",
@@ -90,7 +90,7 @@ _SMALL = (
         rate=5e-3,
         classes=50,
         weights=(1, 1.5, 2, 1.5, 0.7, 0.4, 0.4),
-        seeds=4,
+        cascades=8,
     ),
 )
 # All pictures of all classes, longer, by ResNet-18.
@@ -103,7 +103,7 @@ _WHOLE = tuple(
         epochs=max(24, 3 * plan.epochs),
         classes=None,
         weights=plan.weights and (*plan.weights, plan.weights[-1]),
-        seeds=3,
+        cascades=0,
     )
     for plan in _SMALL
 )
@@ -198,7 +198,12 @@ class Trainings:
         """Arm, widths and seed of every model of the study."""
         widths = self.plan.widths
         arms = [("mrl", widths), ("mrl-e", widths), *(("ff", (width,)) for width in widths)]
-        return [(arm, each, seed) for seed in seeds for arm, each in arms]
+        found = [(arm, each, seed) for seed in seeds for arm, each in arms]
+        return found + [("mrl", widths, seed) for seed in self.of_cascades(seeds)[len(seeds) :]]
+
+    def of_cascades(self, seeds: range) -> range:
+        """Seeds of the MRL models that cascades are told of."""
+        return range(max(len(seeds), self.plan.cascades))
 
     def place(self, arm: str, widths: tuple[int, ...], seed: int) -> Path:
         """Where the outcome of a model is kept."""

@@ -16,10 +16,16 @@ from nestvec.measure.intervals import bootstrap_mean, paired_difference
 POLICIES: dict[str, dict[str, Any]] = {
     "greedy": {"policy": "greedy"},
     "greedy, calibrated": {"policy": "greedy", "calibrate": True},
-    "keep .99 of right labels": {"policy": "keep", "target": 0.99},
     "keep .98 of right labels": {"policy": "keep", "target": 0.98},
     "full accuracy at least cost": {"policy": "accuracy"},
-    "full accuracy at least sum": {"policy": "accuracy", "counted": "sum"},
+    **{
+        f"expected loss {loss:g}, by margin": {
+            "policy": "expected",
+            "target": loss,
+            "confidence": "margin",
+        }
+        for loss in (0.001, 0.002, 0.005)
+    },
 }
 DRAWS = 30
 MARGIN = 0.005
