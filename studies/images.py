@@ -130,6 +130,7 @@ def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
         "epochs": plan.epochs,
         "seeds": len(seeds),
         "weights": plan.weights,
+        "models_of_cascades": len(mrl),
         **told,
         "seconds_a_model": {
             arm: round(trainings.outcome(arm, plan.widths, 0).seconds, 1)

@@ -26,7 +26,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
                 ]
                 continue
             out += [*_table(each, measure), ""]
-        out += [*_cascades(each["cascades"]), ""]
+        out += [*_cascades(each["cascades"], each["models_of_cascades"]), ""]
         out += _more(each["more"])
         out += shifted_lines(each["more"], each["widths"])
     out += [f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)", ""]
@@ -52,11 +52,15 @@ def picture(name: str, each: Mapping[str, Any]) -> str:
 
 def _about(each: Mapping[str, Any]) -> str:
     seconds = ", ".join(f"{_NAMES[arm]} {s:.0f} s" for arm, s in each["seconds_a_model"].items())
+    weights = ""
+    if each["weights"]:
+        listed = " ".join(f"{weight:g}" for weight in each["weights"])
+        weights = f"Weights of the widths in MRL and MRL-E: {listed}. "
     return (
         f"{each['classes']} classes; {each['fitted']:,} pictures trained on for {each['epochs']:g} "
         f"epochs, {each['held']:,} held out for thresholds, {each['test']:,} told; {each['seeds']} "
-        f"seeds. A training: {seconds}. Percent; intervals over pictures, of the mean over seeds; "
-        "in brackets after a difference, that of each seed."
+        f"seeds. {weights}A training: {seconds}. Percent; intervals over pictures, of the mean "
+        "over seeds; in brackets after a difference, that of each seed."
     )
 
 
@@ -80,12 +84,12 @@ def _alike(arms: Mapping[str, Any], one: str, other: str) -> bool:
     return all(cell[one]["value"] == cell[other]["value"] for cell in cells)
 
 
-def _cascades(cascades: Mapping[str, Any]) -> list[str]:
+def _cascades(cascades: Mapping[str, Any], models: int) -> list[str]:
     lines = [
         "### Cascades over MRL",
         "",
-        "Thresholds from held-out pictures; means over seeds; draws: 30 halves of held-out and of "
-        "test pictures of the first seed, the middle 95 %.",
+        f"Thresholds from held-out pictures; means over {models} models, a seed each; draws: 30 "
+        "halves of held-out and of test pictures of the first seed, the middle 95 %.",
         "",
         "| cascade | accuracy | from full | last width | times fewer | sum of widths | draws: from "
         "full | draws: last width |",
