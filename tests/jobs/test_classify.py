@@ -227,6 +227,15 @@ def test_heads_of_a_trained_model_are_used_as_they_are(model, planted, labelled,
         classify_fit(tmp_path / "x.npy", tmp_path / "d", **{**ask, "labels": tmp_path / "more.txt"})
 
 
+def test_settings_know_what_cascades_know():
+    from nestvec.choose import thresholds
+    from nestvec.jobs import settings
+
+    assert set(settings.CASCADE_POLICIES) == set(thresholds.POLICIES)
+    assert settings.CONFIDENCES == thresholds.CONFIDENCES
+    assert settings.COUNTED == thresholds.COUNTED
+
+
 def test_the_commands(asked, labelled, tmp_path):
     known = ("--labels", labelled / "train.txt")
     made = ("fit", labelled / "train.npy", *known, "--widths", "2,4,16", "--epochs", "30")
