@@ -239,7 +239,8 @@ def _notes(result: ClassifyResult, settings: ClassifySettings, model: str | None
         Note(
             "thresholds",
             f"policy {settings.policy}, counted by {settings.counted}, confidence "
-            f"{settings.confidence}, set on {result.tuned:,} rows; those that were written by these and the {result.told:,} told ones",
+            f"{settings.confidence}, set on {result.tuned:,} rows; those that were written by "
+            f"these and the {result.told:,} told ones",
         ),
         Note(
             "intervals",
