@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from studies.image_models import DIM, PLANS, Outcome, Plan, Trainings, pictures_of
+from studies.image_models import BFLOAT16, DIM, PLANS, Outcome, Plan, Trainings, pictures_of
 from studies.images_cascade import cascades
 from studies.images_more import more
 from studies.images_report import as_markdown, picture
@@ -70,6 +70,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": command_of("images", sets=options.sets, seeds=options.seeds),
         "machine": machine(),
+        "bfloat16": BFLOAT16,
         "sets": {},
     }
     plans = [plan for plan in PLANS if plan.name in options.sets]

@@ -29,7 +29,11 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         out += [*_cascades(each["cascades"], each["models_of_cascades"]), ""]
         out += _more(each["more"])
         out += shifted_lines(each["more"], each["widths"])
-    out += [f"`{result['command']}` ({result['machine']}, {result['seconds']:.0f} s)", ""]
+    computed = "in bfloat16, " if result["bfloat16"] else ""
+    out += [
+        f"`{result['command']}` ({computed}{result['machine']}, {result['seconds']:.0f} s)",
+        "",
+    ]
     return "\n".join(out)
 
 
@@ -90,17 +94,21 @@ def _cascades(cascades: Mapping[str, Any], models: int) -> list[str]:
         "### Cascades over MRL",
         "",
         f"Thresholds from held-out pictures; means over {models} models, a seed each; draws: 30 "
-        "halves of held-out and of test pictures of the first seed, the middle 95 %.",
+        "halves of held-out and of test pictures of the first seed, the middle 95 %; crossed: "
+        "held-out pictures by thresholds from their other half. Of the fewest dims among those "
+        f"that crossed are no worse by half a point: {cascades['chosen']}.",
         "",
         "| cascade | accuracy | from full | last width | times fewer | sum of widths | draws: from "
-        "full | draws: last width |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "full | draws: last width | crossed: from full | crossed: last width |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, one in cascades.items():
+        if name == "chosen":
+            continue
         if name == "oracle":
             lines.append(
                 f"| oracle | {100 * one['accuracy']:.1f} | | {one['last']:.1f} | | "
-                f"{one['sum']:.1f} | | |"
+                f"{one['sum']:.1f} | | | | |"
             )
             continue
         difference, dims = one["draws"]["from_full"], one["draws"]["last"]
@@ -109,7 +117,8 @@ def _cascades(cascades: Mapping[str, Any], models: int) -> list[str]:
             f"{one['last']:.1f} | {one['fewer']:.1f} | {one['sum']:.1f} | "
             f"{100 * difference[0]:+.2f} [{100 * difference[1]:+.2f}, "
             f"{100 * difference[2]:+.2f}] | "
-            f"{dims[0]:.1f} [{dims[1]:.1f}, {dims[2]:.1f}] |"
+            f"{dims[0]:.1f} [{dims[1]:.1f}, {dims[2]:.1f}] | "
+            f"{_signed(one['crossed']['from_full'])} | {one['crossed']['last']:.1f} |"
         )
     return lines
 
