@@ -20,7 +20,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from studies.image_models import BFLOAT16, DIM, PLANS, Outcome, Plan, Trainings, pictures_of
+from studies.image_models import BFLOAT16, DIM, LONGER, PLANS, Outcome, Plan, Trainings, pictures_of
 from studies.images_cascade import cascades
 from studies.images_more import more
 from studies.images_report import as_markdown, picture
@@ -63,12 +63,16 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=[plan.name for plan in PLANS])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
+        "--longer", action="store_true", help="tell MRL of half as many epochs more, too"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=1 if torch.cuda.is_available() else os.cpu_count()
     )
     options = parser.parse_args()
     begun = time.perf_counter()
+    flags = {"longer": ""} if options.longer else {}
     result: dict[str, Any] = {
-        "command": command_of("images", sets=options.sets, seeds=options.seeds),
+        "command": command_of("images", sets=options.sets, seeds=options.seeds, **flags),
         "machine": machine(),
         "bfloat16": BFLOAT16,
         "sets": {},
@@ -76,9 +80,9 @@ def main() -> None:
     plans = [plan for plan in PLANS if plan.name in options.sets]
     if options.jobs > 1:
         train_at_once(plans, options)
-    for plan in plans:
-        trainings = trainings_of(plan, options.data, options.work)
-        result["sets"][plan.name] = of_set(trainings, range(options.seeds))
+    with pool_of(options.jobs) as pool:
+        told = pool.map(functools.partial(tell_one, options), plans)
+        result["sets"] = {plan.name: each for plan, each in zip(plans, told, strict=True)}
     result["seconds"] = round(time.perf_counter() - begun, 1)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "images.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -93,13 +97,31 @@ def train_at_once(plans: list[Plan], options: argparse.Namespace) -> None:
     missing = []
     for plan in plans:
         trainings = trainings_of(plan, options.data, options.work)
-        wanted = trainings.wanted(range(options.seeds))
+        wanted = trainings.wanted(nested_of(options), range(options.seeds))
         missing += [(plan, *one) for one in wanted if not trainings.place(*one).exists()]
     missing.sort(key=lambda one: one[-1])
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+    with pool_of(options.jobs) as pool:
         done = [pool.submit(train_one, options.data, options.work, *one) for one in missing]
         for each in done:
             each.result()
+
+
+def pool_of(jobs: int) -> ProcessPoolExecutor:
+    """Processes that begin from nothing: torch's threads do not survive a fork."""
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+
+
+def tell_one(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Everything about a set, in a process of its own."""
+    if options.jobs > 1:
+        torch.set_num_threads(1)
+    trainings = trainings_of(plan, options.data, options.work)
+    return of_set(trainings, nested_of(options), range(options.seeds))
+
+
+def nested_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """Arms of which one model has all widths."""
+    return ("mrl", *LONGER, "mrl-e") if options.longer else ("mrl", "mrl-e")
 
 
 def train_one(
@@ -116,10 +138,10 @@ def trainings_of(plan: Plan, data: Path, work: Path) -> Trainings:
     return Trainings(pictures_of(plan, data), data, work)
 
 
-def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
+def of_set(trainings: Trainings, nested: Sequence[str], seeds: range) -> dict[str, Any]:
     """Everything about one set."""
     plan = trainings.plan
-    of_seed = [values_of(trainings, plan, seed) for seed in seeds]
+    of_seed = [values_of(trainings, nested, seed) for seed in seeds]
     arms = list(of_seed[0])
     told: dict[str, Any] = {"arms": {}, "leads": {}}
     for arm in arms:
@@ -142,8 +164,7 @@ def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
         "models_of_cascades": len(mrl),
         **told,
         "seconds_a_model": {
-            arm: round(trainings.outcome(arm, plan.widths, 0).seconds, 1)
-            for arm in ("mrl", "mrl-e")
+            arm: round(trainings.outcome(arm, plan.widths, 0).seconds, 1) for arm in nested
         }
         | {"ff": round(trainings.outcome("ff", (DIM,), 0).seconds, 1)},
         "cascades": cascades(mrl, labels[0][trainings.pictures.held], labels[1]),
@@ -151,12 +172,13 @@ def of_set(trainings: Trainings, seeds: range) -> dict[str, Any]:
     }
 
 
-def values_of(trainings: Trainings, plan: Plan, seed: int) -> Values:
+def values_of(trainings: Trainings, nested: Sequence[str], seed: int) -> Values:
     """All arms of one seed."""
+    plan = trainings.plan
     labels, asked = trainings.pictures.labels
     known = labels[trainings.pictures.fitted]
     found: Values = {}
-    for arm in ("mrl", "mrl-e"):
+    for arm in nested:
         outcome = trainings.outcome(arm, plan.widths, seed)
         found[arm] = {
             width: {

@@ -8,7 +8,14 @@ from typing import Any
 from studies.images_shifted import lines_of as shifted_lines
 from studies.pictures import lines as lines_of
 
-_NAMES = {"mrl": "MRL", "mrl-e": "MRL-E", "ff": "FF", "svd": "SVD of FF", "random": "random of FF"}
+_NAMES = {
+    "ff": "FF",
+    "mrl": "MRL",
+    "mrl-longer": "MRL, half as long again",
+    "mrl-e": "MRL-E",
+    "svd": "SVD of FF",
+    "random": "random of FF",
+}
 _MEASURES = ("accuracy", "1-NN", "mAP@10", "mAP@10 by k", "P@10")
 
 
@@ -73,11 +80,13 @@ def _table(each: Mapping[str, Any], measure: str) -> list[str]:
     widths = each["widths"]
     lines = [f"### {measure}", "", "| arm | " + " | ".join(map(str, widths)) + " |"]
     lines.append("|---|" + "---:|" * len(widths))
-    for arm in ("ff", "mrl", "mrl-e", "svd", "random"):
+    for arm in [name for name in _NAMES if name in each["arms"]]:
         by = _by_width(each["arms"][arm])
         cells = [_percent(by[w][measure]) for w in widths]
         lines.append(f"| {_NAMES[arm]} | " + " | ".join(cells) + " |")
-    for arm in ("mrl", "mrl-e"):
+    for arm in ("mrl", "mrl-longer", "mrl-e"):
+        if arm not in each["leads"]:
+            continue
         by = _by_width(each["leads"][arm])
         cells = [_lead(by[w][measure]) for w in widths]
         lines.append(f"| {_NAMES[arm]} - FF | " + " | ".join(cells) + " |")

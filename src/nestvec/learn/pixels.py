@@ -137,10 +137,9 @@ def disturbed(values: Tensor, table: ImagesTable, generator: torch.Generator) ->
         pad = table.crop
         padded = functional.pad(values, (pad, pad, pad, pad))
         top, left = ((uniform(count) * (2 * pad + 1)).long() for _ in range(2))
-        rows = (top[:, None] + torch.arange(height, device=values.device))[:, :, None]
-        columns = (left[:, None] + torch.arange(width, device=values.device))[:, None, :]
-        each = torch.arange(count, device=values.device)[:, None, None]
-        values = padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+        # every window of a picture as a view, of which one is copied
+        windows = padded.permute(0, 2, 3, 1).unfold(1, height, 1).unfold(2, width, 1)
+        values = windows[torch.arange(count, device=values.device), top, left]
     if table.flip:
         mirrored = uniform(count) < 0.5
         values = torch.where(mirrored.view(-1, 1, 1, 1), values.flip(-1), values)
