@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=[plan.name for plan in PLANS])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--longer", action="store_true", help="tell MRL of half as many epochs more, too"
+        "--longer",
+        action="store_true",
+        help="MRL of half as many epochs more beside FF",
     )
     parser.add_argument(
         "--jobs", type=int, default=1 if torch.cuda.is_available() else os.cpu_count()
@@ -85,11 +87,12 @@ def main() -> None:
         result["sets"] = {plan.name: each for plan, each in zip(plans, told, strict=True)}
     result["seconds"] = round(time.perf_counter() - begun, 1)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "images.json").write_text(json.dumps(result, indent=1) + "\n")
-    (options.out / "images.md").write_text(as_markdown(result))
+    stem = "images-longer" if options.longer else "images"
+    (options.out / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / f"{stem}.md").write_text(as_markdown(result, stem))
     for name, each in result["sets"].items():
-        (options.out / f"images-{name}.svg").write_text(picture(name, each))
-    print(as_markdown(result))
+        (options.out / f"{stem}-{name}.svg").write_text(picture(name, each))
+    print(as_markdown(result, stem))
 
 
 def train_at_once(plans: list[Plan], options: argparse.Namespace) -> None:
@@ -116,12 +119,14 @@ def tell_one(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     if options.jobs > 1:
         torch.set_num_threads(1)
     trainings = trainings_of(plan, options.data, options.work)
-    return of_set(trainings, nested_of(options), range(options.seeds))
+    seeds = range(options.seeds)
+    told = of_arms(trainings, nested_of(options), seeds)
+    return told if options.longer else told | of_mrl(trainings, seeds)
 
 
 def nested_of(options: argparse.Namespace) -> tuple[str, ...]:
     """Arms of which one model has all widths."""
-    return ("mrl", *LONGER, "mrl-e") if options.longer else ("mrl", "mrl-e")
+    return ("mrl", *LONGER) if options.longer else ("mrl", "mrl-e")
 
 
 def train_one(
@@ -138,8 +143,8 @@ def trainings_of(plan: Plan, data: Path, work: Path) -> Trainings:
     return Trainings(pictures_of(plan, data), data, work)
 
 
-def of_set(trainings: Trainings, nested: Sequence[str], seeds: range) -> dict[str, Any]:
-    """Everything about one set."""
+def of_arms(trainings: Trainings, nested: Sequence[str], seeds: range) -> dict[str, Any]:
+    """A set, what it is trained with, and its arms at every width."""
     plan = trainings.plan
     of_seed = [values_of(trainings, nested, seed) for seed in seeds]
     arms = list(of_seed[0])
@@ -149,24 +154,30 @@ def of_set(trainings: Trainings, nested: Sequence[str], seeds: range) -> dict[st
         if arm != "ff":
             pairs = [(each[arm], each["ff"]) for each in of_seed]
             told["leads"][arm] = leads_over_seeds(pairs)
-    mrl = [trainings.outcome("mrl", plan.widths, seed) for seed in trainings.of_cascades(seeds)]
-    labels = trainings.pictures.labels
     return {
         "widths": plan.widths,
         "fitted": len(trainings.pictures.fitted),
         "held": len(trainings.pictures.held),
-        "test": len(labels[1]),
+        "test": len(trainings.pictures.test),
         "classes": len(trainings.pictures.train.classes),
         "epochs": plan.epochs,
         "seeds": len(seeds),
         "model": plan.model,
         "weights": plan.weights,
-        "models_of_cascades": len(mrl),
         **told,
         "seconds_a_model": {
             arm: round(trainings.outcome(arm, plan.widths, 0).seconds, 1) for arm in nested
         }
         | {"ff": round(trainings.outcome("ff", (DIM,), 0).seconds, 1)},
+    }
+
+
+def of_mrl(trainings: Trainings, seeds: range) -> dict[str, Any]:
+    """What is told of MRL alone."""
+    widths, labels = trainings.plan.widths, trainings.pictures.labels
+    mrl = [trainings.outcome("mrl", widths, seed) for seed in trainings.of_cascades(seeds)]
+    return {
+        "models_of_cascades": len(mrl),
         "cascades": cascades(mrl, labels[0][trainings.pictures.held], labels[1]),
         "more": more(trainings, mrl[0]),
     }

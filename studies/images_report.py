@@ -19,11 +19,11 @@ _NAMES = {
 _MEASURES = ("accuracy", "1-NN", "mAP@10", "mAP@10 by k", "P@10")
 
 
-def as_markdown(result: Mapping[str, Any]) -> str:
-    """Everything as one page."""
+def as_markdown(result: Mapping[str, Any], stem: str) -> str:
+    """Everything as one page. stem: how its pictures' names begin."""
     out = ["# Nested image models", ""]
     for name, each in result["sets"].items():
-        out += [f"## {name}", "", f"![accuracy by width](images-{name}.svg)", ""]
+        out += [f"## {name}", "", f"![accuracy by width]({stem}-{name}.svg)", ""]
         out += [_about(each), ""]
         for measure in _MEASURES:
             if measure == "mAP@10 by k" and _alike(each["arms"], "mAP@10", measure):
@@ -33,6 +33,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
                 ]
                 continue
             out += [*_table(each, measure), ""]
+        if "cascades" not in each:
+            continue
         out += [*_cascades(each["cascades"], each["models_of_cascades"]), ""]
         out += _more(each["more"])
         out += shifted_lines(each["more"], each["widths"])
@@ -104,8 +106,9 @@ def _cascades(cascades: Mapping[str, Any], models: int) -> list[str]:
         "",
         f"Thresholds from held-out pictures; means over {models} models, a seed each; draws: 30 "
         "halves of held-out and of test pictures of the first seed, the middle 95 %; crossed: "
-        "held-out pictures by thresholds from their other half. Of the fewest dims among those "
-        f"that crossed are no worse by half a point: {cascades['chosen']}.",
+        "held-out pictures by thresholds from their other half. Chosen by these, as that of the "
+        "fewest dims among those that are no worse there by half a point, with its interval: "
+        f"{cascades['chosen']}.",
         "",
         "| cascade | accuracy | from full | last width | times fewer | sum of widths | draws: from "
         "full | draws: last width | crossed: from full | crossed: last width |",
